@@ -1,0 +1,313 @@
+//! What people and programs ask for.
+
+use std::collections::BTreeMap;
+
+use super::{Answer, Change, done, invalid, not_found, unchanged, validate};
+use crate::command::{Made, Outcome, Rejection};
+use crate::model::{
+    Artifact, Deployment, DeploymentId, Environment, EnvironmentId, Kind, Phase, Project, ProjectId, Release,
+    ReleaseId, Spec, Variables, What,
+};
+
+impl Change<'_> {
+    pub(super) fn create_project(&mut self, name: &str) -> Answer {
+        validate::name("project", name)?;
+        if let Some(known) = self.state.project(name) {
+            return Ok(Outcome::NoChange(Made::Project(known.id)));
+        }
+        Ok(Outcome::Done(Made::Project(self.project_named(name))))
+    }
+
+    fn project_named(&mut self, name: &str) -> ProjectId {
+        if let Some(known) = self.state.project(name) {
+            return known.id;
+        }
+        self.state.last.project += 1;
+        let id = ProjectId(self.state.last.project);
+        let project = Project { id, name: name.to_owned(), created_at: self.state.clock };
+        self.state.projects.insert(id, project);
+        id
+    }
+
+    fn environment_named(&mut self, project: &str, name: &str) -> EnvironmentId {
+        if let Some(known) = self.state.environment(project, name) {
+            return known.id;
+        }
+        let project = self.project_named(project);
+        self.state.last.environment += 1;
+        let id = EnvironmentId(self.state.last.environment);
+        let environment = Environment {
+            id,
+            project,
+            name: name.to_owned(),
+            current: None,
+            variables: Variables::new(),
+            scale: BTreeMap::new(),
+            crashes: 0,
+            backoff_until: 0,
+        };
+        self.state.environments.insert(id, environment);
+        id
+    }
+
+    pub(super) fn deploy(
+        &mut self,
+        project: &str,
+        environment: &str,
+        artifact: &Artifact,
+        spec: &Spec,
+        supersede: bool,
+    ) -> Answer {
+        validate::name("project", project)?;
+        validate::name("environment", environment)?;
+        validate::spec(spec)?;
+        if artifact.digest.len() != 64 || !artifact.digest.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(invalid("the artifact digest must be a SHA-256 in hex"));
+        }
+        self.check_hosts(project, environment, spec)?;
+
+        let known = self.state.environment(project, environment);
+        let mut variables = spec.variables.clone();
+        if let Some(known) = known {
+            variables.extend(known.variables.clone());
+            if let Some(same) = self.same_release(known, artifact, spec, &variables) {
+                return Ok(Outcome::NoChange(Made::Deployment(same)));
+            }
+        }
+        let environment = self.environment_named(project, environment);
+        self.state.last.release += 1;
+        let id = ReleaseId(self.state.last.release);
+        let release = Release {
+            id,
+            environment,
+            artifact: artifact.clone(),
+            spec: spec.clone(),
+            variables,
+            created_at: self.state.clock,
+        };
+        self.state.releases.insert(id, release);
+        Ok(Outcome::Done(Made::Deployment(self.queue(environment, id, Kind::Deploy, supersede))))
+    }
+
+    /// The deployment after which the environment is, or will be, exactly so; if there is one.
+    fn same_release(
+        &self,
+        environment: &Environment,
+        artifact: &Artifact,
+        spec: &Spec,
+        variables: &Variables,
+    ) -> Option<DeploymentId> {
+        let newest = self
+            .state
+            .deployments_of(environment.id)
+            .find(|d| !d.phase.is_terminal() && d.phase != Phase::Reverting && d.cancel.is_none())
+            .or_else(|| {
+                let settled = self.state.live(environment.id).is_none();
+                let brought =
+                    |d: &&Deployment| d.phase == Phase::Succeeded && Some(d.to) == environment.current;
+                self.state.deployments_of(environment.id).find(brought).filter(|_| settled)
+            })?;
+        let release = self.state.releases.get(&newest.to)?;
+        let same = release.artifact == *artifact && release.spec == *spec && release.variables == *variables;
+        same.then_some(newest.id)
+    }
+
+    /// Two environments cannot claim one host and path.
+    fn check_hosts(&self, project: &str, environment: &str, spec: &Spec) -> Result<(), Rejection> {
+        let own = self.state.environment(project, environment).map(|e| e.id);
+        for other in self.state.environments.values().filter(|e| Some(e.id) != own) {
+            let claims = crate::routes::claims(self.state, other);
+            for domain in &spec.routes.domains {
+                if claims.contains(&(domain.clone(), spec.routes.path_prefix.clone())) {
+                    let owner = self.state.projects.get(&other.project).map_or("?", |p| p.name.as_str());
+                    let why = format!(
+                        "the domain {domain:?} belongs to project {owner:?}, environment {:?}; remove it there first",
+                        other.name
+                    );
+                    return Err(Rejection::Conflict { why });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn rollback(&mut self, project: &str, environment: &str, to: Option<DeploymentId>) -> Answer {
+        let found = self.existing(project, environment)?;
+        let (id, current) = (found.id, found.current);
+        let live = self.state.live(id).map(|d| d.id);
+        let targets: Vec<_> = self.state.rollback_targets(found).collect();
+        let brought_current = self
+            .state
+            .deployments_of(id)
+            .find(|d| d.phase == Phase::Succeeded && Some(d.to) == current)
+            .map(|d| d.id);
+        let named = || {
+            let names: Vec<_> = targets.iter().map(ToString::to_string).collect();
+            if names.is_empty() { "there is none".to_owned() } else { names.join(", ") }
+        };
+        let target = match to {
+            None if live.is_some() => brought_current,
+            None => targets.first().copied(),
+            Some(to) if Some(to) == brought_current && live.is_none() => {
+                return Ok(Outcome::NoChange(Made::Deployment(to)));
+            }
+            Some(to) => Some(to).filter(|to| targets.contains(to) || Some(*to) == brought_current),
+        };
+        let Some(target) = target else {
+            let wish = to.map_or_else(|| "an earlier deployment".to_owned(), |to| to.to_string());
+            return Err(invalid(format!(
+                "{project} {environment} cannot go back to {wish}; deployments it can go back to: {}",
+                named()
+            )));
+        };
+        let release = self.state.deployments[&target].to;
+        let queued = self.queue(id, release, Kind::Rollback { to: target }, true);
+        Ok(Outcome::Done(Made::Deployment(queued)))
+    }
+
+    /// Adds a deployment behind the running one; one that waited already is superseded.
+    fn queue(
+        &mut self,
+        environment: EnvironmentId,
+        release: ReleaseId,
+        kind: Kind,
+        supersede: bool,
+    ) -> DeploymentId {
+        if let Some(waiting) = self.state.queued(environment).map(|d| d.id) {
+            self.end(waiting, Phase::Superseded);
+        }
+        let live = self.state.live(environment).map(|d| d.id);
+        if let Some(live) = live.filter(|_| supersede).and_then(|id| self.state.deployments.get_mut(&id)) {
+            live.cancel.get_or_insert_with(|| self.by.to_owned());
+        }
+        self.state.last.deployment += 1;
+        let id = DeploymentId(self.state.last.deployment);
+        let deployment = Deployment {
+            id,
+            environment,
+            kind,
+            from: None,
+            to: release,
+            phase: Phase::Queued,
+            progress: BTreeMap::new(),
+            by: self.by.to_owned(),
+            created_at: self.state.clock,
+            started_at: None,
+            ended_at: None,
+            deadline: None,
+            watch_until: None,
+            crashes: 0,
+            cancel: None,
+            cause: None,
+            before: BTreeMap::new(),
+            traffic: BTreeMap::new(),
+            earlier: BTreeMap::new(),
+        };
+        self.state.deployments.insert(id, deployment);
+        let what = What::Accepted {
+            release,
+            bytes: self.state.releases.get(&release).map_or(0, |r| r.artifact.bytes),
+            by: self.by.to_owned(),
+            after: live,
+            back_to: match kind {
+                Kind::Deploy => None,
+                Kind::Rollback { to } => Some(to),
+            },
+        };
+        self.emit(Some(id), Some(environment), what);
+        id
+    }
+
+    pub(super) fn cancel(&mut self, id: DeploymentId) -> Answer {
+        let by = self.by.to_owned();
+        let found =
+            self.state.deployments.get_mut(&id).ok_or_else(|| not_found(format!("deployment {id}")))?;
+        match found.phase {
+            Phase::Queued => {
+                self.end(id, Phase::Cancelled);
+                Ok(Outcome::Done(Made::Deployment(id)))
+            }
+            Phase::Stepping | Phase::Watching if found.cancel.is_none() => {
+                found.cancel = Some(by);
+                Ok(Outcome::Done(Made::Deployment(id)))
+            }
+            Phase::Stepping | Phase::Watching | Phase::Reverting => {
+                Ok(Outcome::NoChange(Made::Deployment(id)))
+            }
+            Phase::Succeeded | Phase::RolledBack | Phase::Failed | Phase::Cancelled | Phase::Superseded => {
+                Err(Rejection::Conflict {
+                    why: format!(
+                        "deployment {id} has ended ({}); to leave its release use `temps deployments rollback`",
+                        found.phase.word()
+                    ),
+                })
+            }
+        }
+    }
+
+    pub(super) fn scale(&mut self, project: &str, environment: &str, wish: &BTreeMap<String, u32>) -> Answer {
+        let found = self.existing(project, environment)?;
+        let newest = self.state.live(found.id).map(|d| d.to).or(found.current);
+        let release = self.state.release(newest);
+        let release =
+            release.ok_or_else(|| invalid(format!("{project} {environment} was never deployed")))?;
+        for (process, n) in wish {
+            validate::instances(process, *n)?;
+            if !release.spec.processes.contains_key(process) {
+                let known: Vec<_> = release.spec.processes.keys().cloned().collect();
+                return Err(invalid(format!(
+                    "there is no process {process:?}; there are: {}",
+                    known.join(", ")
+                )));
+            }
+        }
+        let (id, spec) = (found.id, release.spec.clone());
+        let mut changed = false;
+        for (process, n) in wish {
+            let environment = &self.state.environments[&id];
+            if self.state.wanted(environment, &spec, process) == *n {
+                continue;
+            }
+            changed = true;
+            if let Some(environment) = self.state.environments.get_mut(&id) {
+                environment.scale.insert(process.clone(), *n);
+            }
+            self.emit(None, Some(id), What::Scaled { process: process.clone(), instances: *n });
+        }
+        if changed { done() } else { unchanged() }
+    }
+
+    pub(super) fn set_variables(
+        &mut self,
+        project: &str,
+        environment: &str,
+        set: &Variables,
+        remove: &[String],
+    ) -> Answer {
+        validate::name("project", project)?;
+        validate::name("environment", environment)?;
+        validate::variables(set)?;
+        let id = self.environment_named(project, environment);
+        let Some(environment) = self.state.environments.get_mut(&id) else { return unchanged() };
+        let mut variables = environment.variables.clone();
+        for name in remove {
+            variables.remove(name);
+        }
+        variables.extend(set.clone());
+        validate::variables(&variables)?;
+        if environment.variables == variables {
+            return unchanged();
+        }
+        environment.variables = variables;
+        done()
+    }
+
+    fn existing(&self, project: &str, environment: &str) -> Result<&Environment, Rejection> {
+        if self.state.project(project).is_none() {
+            return Err(not_found(format!("project {project:?}")));
+        }
+        self.state
+            .environment(project, environment)
+            .ok_or_else(|| not_found(format!("environment {environment:?} of project {project:?}")))
+    }
+}

@@ -1,0 +1,197 @@
+//! What one node has to make true.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    Artifact, ClusterState, EnvironmentId, Health, Index, Instance, InstanceId, Millis, NodeId, NodeStatus,
+    ReleaseId, Variables, Want,
+};
+
+/// What one node has to make true. Whatever runs under the cluster's name and is not in it, is to be removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// The log index that it reflects. A node refuses an older one than it has seen.
+    pub index: Index,
+    /// Instances that are not gone.
+    pub instances: BTreeMap<InstanceId, Work>,
+    /// Artifacts to store here, with the nodes that store them now. Others may be deleted.
+    pub artifacts: BTreeMap<String, ArtifactWork>,
+    /// Some instance waits until this node's edge serves a table of at least this index.
+    pub awaited: Option<Index>,
+    /// Environments whose traffic is to be reported, because a deployment is under way.
+    pub observed: Vec<EnvironmentId>,
+}
+
+/// An artifact to store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArtifactWork {
+    /// What.
+    pub artifact: Artifact,
+    /// Who has it, this node excluded.
+    pub holders: Vec<NodeId>,
+    /// Whether the cluster knows that this node stores it.
+    pub reported: bool,
+}
+
+/// One instance to run, drain or stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// The instance as the cluster knows it.
+    pub instance: Instance,
+    /// What it runs.
+    pub artifact: Artifact,
+    /// The command line, for `/bin/sh -c`.
+    pub command: String,
+    /// Environment variables, `PORT` not included.
+    pub variables: Variables,
+    /// Names for the variables that tell an application who it is.
+    pub project: String,
+    /// See `project`.
+    pub environment: String,
+    /// How readiness is checked over HTTP; `None`: by staying up for `settle`.
+    pub health: Option<Health>,
+    /// The Host header of health checks.
+    pub host: String,
+    /// How long a process without HTTP has to stay up.
+    pub settle: Millis,
+    /// Time between the stop signal and the kill.
+    pub stop_grace: Millis,
+    /// Every live edge has withdrawn it: once nothing is in flight, it is drained.
+    pub withdrawn_everywhere: bool,
+}
+
+/// What `node` has to make true.
+#[must_use]
+pub fn assignment(state: &ClusterState, node: NodeId) -> Assignment {
+    let instances = state
+        .instances
+        .values()
+        .filter(|i| i.node == node && (i.want != Want::Gone))
+        .filter_map(|i| Some((i.id, work(state, i)?)))
+        .collect();
+    Assignment {
+        index: state.index,
+        instances,
+        artifacts: artifacts(state, node),
+        awaited: state.nodes.get(&node).and_then(|n| awaited(state).filter(|index| n.applied < *index)),
+        observed: state.deployments.values().filter(|d| d.phase.is_live()).map(|d| d.environment).collect(),
+    }
+}
+
+fn work(state: &ClusterState, instance: &Instance) -> Option<Work> {
+    let release = state.releases.get(&instance.release)?;
+    let process = release.spec.processes.get(&instance.process)?;
+    let environment = state.environments.get(&instance.environment)?;
+    let project = state.projects.get(&environment.project)?;
+    let health = &release.spec.health;
+    let host = match &health.host {
+        Some(host) => host.clone(),
+        None => crate::routes::hosts(state, environment, &release.spec).into_iter().next()?,
+    };
+    Some(Work {
+        instance: instance.clone(),
+        artifact: release.artifact.clone(),
+        command: process.command.clone(),
+        variables: release.variables.clone(),
+        project: project.name.clone(),
+        environment: environment.name.clone(),
+        health: process.http.then(|| health.clone()),
+        host,
+        settle: health.interval * u64::from(health.healthy_threshold),
+        stop_grace: release.spec.deploy.stop_grace,
+        withdrawn_everywhere: withdrawn_everywhere(state, instance),
+    })
+}
+
+/// Every live edge serves a table without the instance.
+#[must_use]
+pub fn withdrawn_everywhere(state: &ClusterState, instance: &Instance) -> bool {
+    instance.withdrawn.is_some_and(|index| served_everywhere(state, index))
+}
+
+/// Every live edge serves the table of `index` or a newer one.
+#[must_use]
+pub fn served_everywhere(state: &ClusterState, index: Index) -> bool {
+    state.nodes.values().all(|n| n.status == NodeStatus::Lost || n.applied >= index)
+}
+
+/// The newest index that somebody waits for: an instance to be served, or to be withdrawn, everywhere.
+fn awaited(state: &ClusterState) -> Option<Index> {
+    state
+        .instances
+        .values()
+        .filter(|i| i.occupies())
+        .filter_map(|i| match i.want {
+            Want::Run => i.admitted,
+            Want::Drain => i.withdrawn,
+            Want::Stop | Want::Gone => None,
+        })
+        .max()
+}
+
+/// On how many nodes an artifact is kept, where there are so many.
+pub const COPIES: usize = 2;
+
+fn artifacts(state: &ClusterState, node: NodeId) -> BTreeMap<String, ArtifactWork> {
+    let mut wanted = BTreeMap::new();
+    for release in state.kept_releases() {
+        let Some(release) = state.releases.get(&release) else { continue };
+        let digest = &release.artifact.digest;
+        let runs_here =
+            state.instances.values().any(|i| i.node == node && i.release == release.id && i.occupies());
+        if !runs_here && !is_keeper(state, digest, node) {
+            continue;
+        }
+        let holders = state.nodes.values().filter(|n| n.artifacts.contains(digest));
+        let reported = holders.clone().any(|n| n.id == node);
+        wanted.insert(
+            digest.clone(),
+            ArtifactWork {
+                artifact: release.artifact.clone(),
+                holders: holders.map(|n| n.id).filter(|id| *id != node).collect(),
+                reported,
+            },
+        );
+    }
+    wanted
+}
+
+/// Live holders keep what they have up to [`COPIES`]; where there are fewer, the next live nodes copy it.
+fn is_keeper(state: &ClusterState, digest: &str, node: NodeId) -> bool {
+    let up = || state.nodes.values().filter(|n| n.status == NodeStatus::Up);
+    let holders = up().filter(|n| n.artifacts.contains(digest));
+    let others = up().filter(|n| !n.artifacts.contains(digest));
+    holders.chain(others).take(COPIES).any(|n| n.id == node)
+}
+
+/// Releases whose artifacts must stay: see [`ClusterState::kept_releases`].
+impl ClusterState {
+    /// Releases that run, are being deployed, or belong to the last `keep` succeeded deployments.
+    #[must_use]
+    pub fn kept_releases(&self) -> std::collections::BTreeSet<ReleaseId> {
+        let mut kept = std::collections::BTreeSet::new();
+        for environment in self.environments.values() {
+            kept.extend(environment.current);
+            let keep = environment
+                .current
+                .and_then(|r| self.releases.get(&r))
+                .map_or(1, |r| r.spec.rollback.keep as usize);
+            let of_it = |d: &&crate::model::Deployment| d.environment == environment.id;
+            kept.extend(
+                self.deployments
+                    .values()
+                    .rev()
+                    .filter(of_it)
+                    .filter(|d| d.phase == crate::model::Phase::Succeeded)
+                    .take(keep)
+                    .map(|d| d.to),
+            );
+            for live in self.deployments.values().filter(of_it).filter(|d| !d.phase.is_terminal()) {
+                kept.insert(live.to);
+                kept.extend(live.from);
+            }
+        }
+        kept.extend(self.instances.values().filter(|i| i.occupies()).map(|i| i.release));
+        kept
+    }
+}

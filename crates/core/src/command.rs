@@ -1,0 +1,399 @@
+//! What can be written to the log, and what the log answers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Artifact, Cause, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Index, InstanceId, Millis, NodeId,
+    Phase, ProjectId, ReleaseId, Role, Seen, Spec, TokenId, Traffic, Variables,
+};
+
+/// The format version of [`Entry`]; a node refuses entries of a newer one.
+pub const ENTRY_VERSION: u16 = 1;
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// [`ENTRY_VERSION`] of the writer.
+    pub version: u16,
+    /// The leader's cluster clock when it proposed.
+    pub clock: Millis,
+    /// The leader's wall clock when it proposed, Unix milliseconds. Only for display.
+    pub wall: Millis,
+    /// Two entries with one key take effect once, and get one answer.
+    pub key: Option<String>,
+    /// Who asked: the name of a token, `node n2`, or `planner`.
+    pub by: String,
+    /// What to change.
+    pub command: Command,
+}
+
+/// What to change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// The first entry of a cluster: domain and first token. Later ones are refused.
+    Found {
+        /// The domain under which environments get names.
+        domain: String,
+        /// Hash of the first admin token.
+        token_hash: String,
+    },
+    /// A machine joins, using a join token; the founder has none.
+    AddNode(NewNode),
+    /// A machine tells its addresses and version again after a start.
+    UpdateNode {
+        /// Which.
+        node: NodeId,
+        /// See [`crate::model::Node::control`].
+        control: String,
+        /// See [`crate::model::Node::edge_peer`].
+        edge_peer: String,
+        /// See [`crate::model::Node::edge_http`].
+        edge_http: String,
+        /// Version of its binary.
+        version: String,
+    },
+    /// Creates a join token.
+    CreateJoinToken {
+        /// SHA-256 of its secret, in hex.
+        hash: String,
+        /// How long it is valid.
+        ttl: Millis,
+        /// How many machines may use it.
+        uses: u32,
+    },
+    /// Creates an API token.
+    CreateToken {
+        /// Who or what uses it.
+        name: String,
+        /// SHA-256 of its secret, in hex.
+        hash: String,
+        /// What it allows.
+        role: Role,
+    },
+    /// Creates a project. Deploying to an unknown project does the same.
+    CreateProject {
+        /// Its name.
+        name: String,
+    },
+    /// Moves an environment to a new release; creates project and environment where needed.
+    Deploy {
+        /// Name of the project.
+        project: String,
+        /// Name of the environment.
+        environment: String,
+        /// What runs; stored on at least one node.
+        artifact: Artifact,
+        /// How it runs.
+        spec: Spec,
+        /// Cancel the running deployment instead of waiting for it.
+        supersede: bool,
+    },
+    /// Moves an environment back to the release of a succeeded deployment.
+    Rollback {
+        /// Name of the project.
+        project: String,
+        /// Name of the environment.
+        environment: String,
+        /// Which deployment; the last succeeded one of another release where `None`.
+        to: Option<DeploymentId>,
+    },
+    /// Ends a deployment: a queued one at once, a running one by going back.
+    Cancel {
+        /// Which.
+        deployment: DeploymentId,
+    },
+    /// Changes the number of wanted instances.
+    Scale {
+        /// Name of the project.
+        project: String,
+        /// Name of the environment.
+        environment: String,
+        /// Wanted instances by process; each at least 1.
+        instances: BTreeMap<String, u32>,
+    },
+    /// Changes variables for the next release; `None` removes.
+    SetVariables {
+        /// Name of the project.
+        project: String,
+        /// Name of the environment.
+        environment: String,
+        /// Values to set.
+        set: Variables,
+        /// Names to remove.
+        remove: Vec<String>,
+    },
+    /// What the planner decided on the state of revision `seen`.
+    Plan {
+        /// [`crate::model::ClusterState::revision`] that the planner saw.
+        seen: u64,
+        /// What to do, in order.
+        actions: Vec<Action>,
+    },
+    /// What a node has seen.
+    Report {
+        /// Which node.
+        node: NodeId,
+        /// Which start of its server; a newer start has a larger number.
+        boot: u64,
+        /// Number of the report since that start; older ones than the newest are dropped.
+        seq: u64,
+        /// What it has seen.
+        observations: Vec<Observation>,
+    },
+    /// The leader has not heard these nodes for longer than their lease, and hears those again.
+    Liveness {
+        /// Nodes to count as lost.
+        lost: Vec<NodeId>,
+        /// Nodes that count again.
+        back: Vec<NodeId>,
+    },
+    /// Notices up to this event were sent.
+    Noticed {
+        /// That event.
+        up_to: EventId,
+    },
+}
+
+/// A machine that joins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewNode {
+    /// Its name, unique.
+    pub name: String,
+    /// See [`crate::model::Node::control`].
+    pub control: String,
+    /// See [`crate::model::Node::edge_peer`].
+    pub edge_peer: String,
+    /// See [`crate::model::Node::edge_http`].
+    pub edge_http: String,
+    /// Version of its binary.
+    pub version: String,
+    /// SHA-256 of its public key, in hex.
+    pub fingerprint: String,
+    /// Hash of the join token's secret; `None` only for the founder.
+    pub token_hash: Option<String>,
+}
+
+/// One decision of the planner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// A queued deployment begins.
+    Begin {
+        /// Which.
+        deployment: DeploymentId,
+    },
+    /// An instance is to run.
+    Start {
+        /// For which environment.
+        environment: EnvironmentId,
+        /// For which deployment, if one.
+        deployment: Option<DeploymentId>,
+        /// What it runs.
+        release: ReleaseId,
+        /// Which process.
+        process: String,
+        /// Its place.
+        slot: u32,
+        /// Where.
+        node: NodeId,
+    },
+    /// A ready instance is put into the tables.
+    Admit {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// An instance is withdrawn from the tables.
+    Drain {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// A drained, timed-out or never admitted instance is stopped.
+    Stop {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// The current step of a process is complete.
+    Advance {
+        /// Of which deployment.
+        deployment: DeploymentId,
+        /// Which process.
+        process: String,
+    },
+    /// The current step's counts are reached and its hold begins.
+    Hold {
+        /// Of which deployment.
+        deployment: DeploymentId,
+        /// Which process.
+        process: String,
+    },
+    /// All steps are complete.
+    Watch {
+        /// Which deployment.
+        deployment: DeploymentId,
+    },
+    /// The deployment is taken back.
+    Revert {
+        /// Which.
+        deployment: DeploymentId,
+        /// Why.
+        cause: Cause,
+    },
+    /// The deployment ends.
+    End {
+        /// Which.
+        deployment: DeploymentId,
+        /// How; a terminal phase.
+        phase: Phase,
+    },
+}
+
+/// One thing a node has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observation {
+    /// An instance changed.
+    Instance {
+        /// Which.
+        instance: InstanceId,
+        /// What is true of it now.
+        seen: Seen,
+        /// Its address, from the moment it runs.
+        endpoint: Option<Endpoint>,
+        /// Health checks made until now.
+        attempts: u32,
+        /// The last answer to a health check.
+        last_check: Option<String>,
+        /// How it ended, where it did.
+        exit: Option<Exit>,
+    },
+    /// This node's edge has withdrawn an instance of this node: with so much in flight.
+    Draining {
+        /// Which.
+        instance: InstanceId,
+        /// Requests and streams in flight.
+        in_flight: u64,
+    },
+    /// Nothing is in flight for an instance that every live edge has withdrawn.
+    Drained {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// An instance is being stopped by the drain timeout with this much in flight.
+    Cut {
+        /// Which.
+        instance: InstanceId,
+        /// Requests and streams in flight.
+        in_flight: u64,
+    },
+    /// This node's edge serves the table of this log index.
+    Applied {
+        /// That index.
+        index: Index,
+    },
+    /// This node stores or no longer stores an artifact.
+    Artifact {
+        /// Its digest.
+        digest: String,
+        /// Whether it is stored.
+        stored: bool,
+    },
+    /// Cumulative traffic of an environment at this node's edge.
+    Traffic {
+        /// Which environment.
+        environment: EnvironmentId,
+        /// Counts since the edge started.
+        traffic: Traffic,
+    },
+}
+
+/// What the log answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The index at which the entry was applied.
+    pub index: Index,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It changed the state.
+    Done(Made),
+    /// The state was so already.
+    NoChange(Made),
+    /// It was refused, and changed nothing.
+    Rejected(Rejection),
+}
+
+/// What an entry created or found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    /// Nothing with a number.
+    #[default]
+    Nothing,
+    /// A node.
+    Node(NodeId),
+    /// A project.
+    Project(ProjectId),
+    /// A deployment.
+    Deployment(DeploymentId),
+    /// A token.
+    Token(TokenId),
+}
+
+/// Why an entry was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    /// The planner saw an older state. Not for people.
+    #[error("the plan was made on revision {seen}, the state is at {now}")]
+    Stale {
+        /// What it saw.
+        seen: u64,
+        /// What is.
+        now: u64,
+    },
+    /// The thing does not exist.
+    #[error("there is no {what}")]
+    NotFound {
+        /// For example `project "shop"`.
+        what: String,
+    },
+    /// The request contradicts itself or the state.
+    #[error("{why}")]
+    Invalid {
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// It exists already, or something else is under way.
+    #[error("{why}")]
+    Conflict {
+        /// What is in the way and what to do.
+        why: String,
+    },
+    /// The secret is unknown, used up or expired.
+    #[error("{why}")]
+    Denied {
+        /// What is wrong and what to do.
+        why: String,
+    },
+}
+
+impl Receipt {
+    /// What was made or found.
+    ///
+    /// # Errors
+    /// The reason, where the entry was refused.
+    pub fn made(&self) -> Result<Made, Rejection> {
+        match &self.outcome {
+            Outcome::Done(made) | Outcome::NoChange(made) => Ok(*made),
+            Outcome::Rejected(why) => Err(why.clone()),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What is true in a cluster, and what to do next: pure and deterministic.
+//!
+//! `apply` turns the log into state on every node, `plan` decides on the leader, `assignment` and
+//! `routes` say what one node has to make true and serve. There is no clock, socket, disk, thread
+//! or chance here; time enters as data.
+
+pub mod apply;
+pub mod assignment;
+pub mod command;
+pub mod host;
+pub mod invariants;
+pub mod model;
+pub mod notices;
+pub mod plan;
+pub mod routes;
+pub mod strategy;
+pub mod table;
+pub mod text;

@@ -1,0 +1,200 @@
+//! The whole replicated state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::deployment::Deployment;
+use super::event::{Event, EventId};
+use super::id::{
+    DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId, TokenId,
+};
+use super::instance::Instance;
+use super::spec::{Artifact, Spec, Variables};
+use crate::command::Receipt;
+
+/// Whether a node counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeStatus {
+    /// The leader hears it.
+    Up,
+    /// The leader has not heard it for longer than its lease.
+    Lost,
+}
+
+/// A machine of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its number.
+    pub id: NodeId,
+    /// Its name, unique.
+    pub name: String,
+    /// `host:port` of its gRPC endpoint, for nodes and for the CLI.
+    pub control: String,
+    /// `host:port` of its edge for other edges.
+    pub edge_peer: String,
+    /// `host:port` of its edge for the public, for display.
+    pub edge_http: String,
+    /// Version of the binary it reported when it joined or last started.
+    pub version: String,
+    /// Whether it counts.
+    pub status: NodeStatus,
+    /// No new instances are placed on it.
+    pub cordoned: bool,
+    /// The newest log index whose table its edge serves, as far as anybody had to know.
+    pub applied: Index,
+    /// The start of its server that sent the newest report, and that report's number: older ones are dropped.
+    pub boot: u64,
+    /// See `boot`.
+    pub seq: u64,
+    /// Digests of the artifacts it stores.
+    pub artifacts: BTreeSet<String>,
+    /// SHA-256 of its public key, in hex.
+    pub fingerprint: String,
+}
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Project {
+    /// Its number.
+    pub id: ProjectId,
+    /// Its name, unique: lower-case letters, digits, `-`.
+    pub name: String,
+    /// When it was created, on the cluster clock.
+    pub created_at: Millis,
+}
+
+/// An environment of a project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Its number.
+    pub id: EnvironmentId,
+    /// Of which project.
+    pub project: ProjectId,
+    /// Its name, such as `production`.
+    pub name: String,
+    /// The release of the last succeeded deployment.
+    pub current: Option<ReleaseId>,
+    /// Variables for the next release; they win over those of the file.
+    pub variables: Variables,
+    /// Wanted instances by process, where they differ from the release's.
+    pub scale: BTreeMap<String, u32>,
+    /// Exits of instances outside deployments since the last quiet period, for backoff.
+    pub crashes: u32,
+    /// No instance is started before this moment, on the cluster clock.
+    pub backoff_until: Millis,
+}
+
+/// What an environment can be moved to; never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Its number.
+    pub id: ReleaseId,
+    /// Of which environment.
+    pub environment: EnvironmentId,
+    /// What runs.
+    pub artifact: Artifact,
+    /// How it runs.
+    pub spec: Spec,
+    /// With which environment variables, already merged.
+    pub variables: Variables,
+    /// When it was created, on the cluster clock.
+    pub created_at: Millis,
+}
+
+/// What a token allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Read.
+    Viewer,
+    /// Read, deploy, scale, set variables.
+    Deployer,
+    /// Everything.
+    Admin,
+}
+
+/// An API token; only its hash is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its number.
+    pub id: TokenId,
+    /// Who or what uses it.
+    pub name: String,
+    /// SHA-256 of the secret, in hex.
+    pub hash: String,
+    /// What it allows.
+    pub role: Role,
+}
+
+/// Permission for one machine to join; only its hash is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinToken {
+    /// Its number.
+    pub id: TokenId,
+    /// SHA-256 of the secret, in hex.
+    pub hash: String,
+    /// When it expires, on the cluster clock.
+    pub expires_at: Millis,
+    /// How many more machines may use it.
+    pub uses: u32,
+}
+
+/// The whole replicated state. The same log gives the same state, byte for byte.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterState {
+    /// Index of the last applied entry.
+    pub index: Index,
+    /// Counts the changes that a planner must know; a plan made on an older one is stale.
+    pub revision: u64,
+    /// The cluster clock: it never goes back.
+    pub clock: Millis,
+    /// The domain under which every environment gets a name, such as `localhost`.
+    pub domain: String,
+    /// The last number given out, by kind.
+    pub last: LastIds,
+    /// Machines.
+    pub nodes: BTreeMap<NodeId, Node>,
+    /// Projects.
+    pub projects: BTreeMap<ProjectId, Project>,
+    /// Environments.
+    pub environments: BTreeMap<EnvironmentId, Environment>,
+    /// Releases.
+    pub releases: BTreeMap<ReleaseId, Release>,
+    /// Deployments.
+    pub deployments: BTreeMap<DeploymentId, Deployment>,
+    /// Instances, gone ones of kept deployments included.
+    pub instances: BTreeMap<InstanceId, Instance>,
+    /// API tokens.
+    pub tokens: BTreeMap<TokenId, Token>,
+    /// Join tokens.
+    pub join_tokens: BTreeMap<TokenId, JoinToken>,
+    /// Everything that happened, of kept deployments and recently.
+    pub events: BTreeMap<EventId, Event>,
+    /// Notices up to this event were sent.
+    pub noticed: EventId,
+    /// Answers by idempotency key, the newest [`crate::apply::KEYS_KEPT`].
+    pub answered: BTreeMap<String, Receipt>,
+    /// Idempotency keys by log index, oldest first.
+    pub answered_order: BTreeMap<Index, String>,
+}
+
+/// The last number given out, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastIds {
+    /// Nodes.
+    pub node: u64,
+    /// Projects.
+    pub project: u64,
+    /// Environments.
+    pub environment: u64,
+    /// Releases.
+    pub release: u64,
+    /// Deployments.
+    pub deployment: u64,
+    /// Instances.
+    pub instance: u64,
+    /// Tokens of both kinds.
+    pub token: u64,
+}

@@ -1,0 +1,269 @@
+//! The act of moving an environment to a release.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{DeploymentId, EnvironmentId, InstanceId, Millis, NodeId, ReleaseId};
+
+/// Where a deployment stands. It only moves forward, and an ended one never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Waits for the deployment before it.
+    Queued,
+    /// Replaces instances.
+    Stepping,
+    /// All instances are replaced; the release is observed.
+    Watching,
+    /// Goes back to the release before it.
+    Reverting,
+    /// The release is live.
+    Succeeded,
+    /// The release before it is live again.
+    RolledBack,
+    /// It failed, and there was nothing to go back to or the way back failed too.
+    Failed,
+    /// An operator cancelled it; the release before it is live.
+    Cancelled,
+    /// A newer deployment took its place before it began.
+    Superseded,
+}
+
+impl Phase {
+    /// Whether the deployment has ended.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        self >= Phase::Succeeded
+    }
+
+    /// Whether it has begun and not ended.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        self > Phase::Queued && !self.is_terminal()
+    }
+
+    /// The word that users see.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Queued => "queued",
+            Phase::Stepping => "stepping",
+            Phase::Watching => "watching",
+            Phase::Reverting => "reverting",
+            Phase::Succeeded => "succeeded",
+            Phase::RolledBack => "rolled_back",
+            Phase::Failed => "failed",
+            Phase::Cancelled => "cancelled",
+            Phase::Superseded => "superseded",
+        }
+    }
+}
+
+/// What kind of move it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// To a new release.
+    Deploy,
+    /// Back to the release of an earlier, succeeded deployment.
+    Rollback {
+        /// That deployment.
+        to: DeploymentId,
+    },
+}
+
+/// One step: how many new instances are ready, and how many old ones stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Instances of the new release that must be ready and admitted.
+    pub ready: u32,
+    /// Instances of the old release that stay in the tables.
+    pub keep_old: u32,
+    /// How long to wait after the step before the next.
+    pub hold: Millis,
+}
+
+/// How far one process has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// All steps, in order.
+    pub steps: Vec<Step>,
+    /// The current one; `steps.len()` when all are done.
+    pub at: usize,
+    /// When the current step's hold ends, once its counts are reached.
+    pub hold_until: Option<Millis>,
+}
+
+/// Why a deployment was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// An instance ended before it was ever ready, or could not be started.
+    Exited {
+        /// Which.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+        /// How, for a person: `exit code 1`, `signal 9`, or the error.
+        how: String,
+        /// The last lines of its log.
+        log_tail: Vec<String>,
+    },
+    /// Its health check failed `failures` times in a row.
+    Unhealthy {
+        /// Which.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+        /// The unhealthy threshold.
+        failures: u32,
+        /// The last answer.
+        last_check: String,
+    },
+    /// Instances that had been healthy kept ending.
+    CrashLoop {
+        /// How many ended.
+        crashes: u32,
+        /// How the last one did.
+        how: String,
+        /// The last lines of its log.
+        log_tail: Vec<String>,
+    },
+    /// No instance became healthy in time.
+    Deadline {
+        /// The time allowed.
+        after: Millis,
+        /// What it was waiting for, for a person.
+        waiting_for: String,
+    },
+    /// An operator asked.
+    Cancelled {
+        /// Who.
+        by: String,
+    },
+}
+
+impl Cause {
+    /// One sentence for a person, without a full stop.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self {
+            Cause::Exited { instance, node, how, .. } => {
+                format!("{instance} on {node} ended before it was healthy ({how})")
+            }
+            Cause::Unhealthy { instance, node, failures, last_check } => {
+                format!(
+                    "health check of {instance} on {node} failed {failures} times, last answer: {last_check}"
+                )
+            }
+            Cause::CrashLoop { crashes, how, .. } => {
+                format!("crash loop: {crashes} exits after being healthy, the last with {how}")
+            }
+            Cause::Deadline { after, waiting_for } => {
+                format!(
+                    "no newly healthy instance within {}, waiting for {waiting_for}",
+                    crate::text::duration(*after)
+                )
+            }
+            Cause::Cancelled { by } => format!("cancelled by {by}"),
+        }
+    }
+
+    /// The last lines of the log of the instance at fault.
+    #[must_use]
+    pub fn log_tail(&self) -> &[String] {
+        match self {
+            Cause::Exited { log_tail, .. } | Cause::CrashLoop { log_tail, .. } => log_tail,
+            Cause::Unhealthy { .. } | Cause::Deadline { .. } | Cause::Cancelled { .. } => &[],
+        }
+    }
+}
+
+/// Cumulative requests seen by one node's edge while a deployment was live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Requests answered, whatever the answer.
+    pub requests: u64,
+    /// Of these, 5xx answers that the application sent.
+    pub app_errors: u64,
+    /// Requests that failed between client and application: refused, reset, cut, none to serve.
+    pub platform_errors: u64,
+}
+
+/// The act of moving an environment to a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Its number.
+    pub id: DeploymentId,
+    /// Of which environment.
+    pub environment: EnvironmentId,
+    /// What kind of move.
+    pub kind: Kind,
+    /// The release that was live when it began.
+    pub from: Option<ReleaseId>,
+    /// The release it moves to.
+    pub to: ReleaseId,
+    /// Where it stands.
+    pub phase: Phase,
+    /// How far each process has come.
+    pub progress: BTreeMap<String, Progress>,
+    /// Who asked for it.
+    pub by: String,
+    /// When it was asked for, began and ended, on the cluster clock.
+    pub created_at: Millis,
+    /// When it began.
+    pub started_at: Option<Millis>,
+    /// When it ended.
+    pub ended_at: Option<Millis>,
+    /// When it fails unless an instance becomes healthy before.
+    pub deadline: Option<Millis>,
+    /// When watching ends.
+    pub watch_until: Option<Millis>,
+    /// Exits of its instances after they were healthy.
+    pub crashes: u32,
+    /// An operator asked to cancel it.
+    pub cancel: Option<String>,
+    /// Why it was taken back.
+    pub cause: Option<Cause>,
+    /// Traffic when it began, by node.
+    pub before: BTreeMap<NodeId, Traffic>,
+    /// Newest traffic, by node.
+    pub traffic: BTreeMap<NodeId, Traffic>,
+    /// Traffic counted by edges that were replaced meanwhile, by node.
+    pub earlier: BTreeMap<NodeId, Traffic>,
+}
+
+impl Deployment {
+    /// Traffic of all edges since it began.
+    #[must_use]
+    pub fn total(&self) -> Traffic {
+        let mut total = Traffic::default();
+        for (node, now) in &self.traffic {
+            total.add(now.since(self.before.get(node).copied().unwrap_or_default()));
+        }
+        for earlier in self.earlier.values() {
+            total.add(*earlier);
+        }
+        total
+    }
+}
+
+impl Traffic {
+    /// What was counted after `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(before.requests),
+            app_errors: self.app_errors.saturating_sub(before.app_errors),
+            platform_errors: self.platform_errors.saturating_sub(before.platform_errors),
+        }
+    }
+
+    /// Counts `other` in.
+    pub fn add(&mut self, other: Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.app_errors = self.app_errors.saturating_add(other.app_errors);
+        self.platform_errors = self.platform_errors.saturating_add(other.platform_errors);
+    }
+}

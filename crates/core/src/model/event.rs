@@ -1,0 +1,256 @@
+//! What happened, in the words that users read. One event is one line of a timeline.
+
+use serde::{Deserialize, Serialize};
+
+use super::deployment::{Cause, Phase};
+use super::id::{DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ReleaseId};
+use crate::text;
+
+/// Where an event stands: the log index that caused it, then its place among that entry's events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EventId {
+    /// Log index.
+    pub index: Index,
+    /// Place, from 0.
+    pub place: u32,
+}
+
+/// One line of a timeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its place in the order of everything.
+    pub id: EventId,
+    /// Wall time of the leader that proposed it, in Unix milliseconds. For display only.
+    pub wall: Millis,
+    /// The deployment it belongs to, if one.
+    pub deployment: Option<DeploymentId>,
+    /// The environment it belongs to, if one.
+    pub environment: Option<EnvironmentId>,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum What {
+    /// A deployment was accepted.
+    Accepted {
+        /// Its release.
+        release: ReleaseId,
+        /// Size of the artifact in bytes.
+        bytes: u64,
+        /// Who asked.
+        by: String,
+        /// The deployment it waits for, if one.
+        after: Option<DeploymentId>,
+        /// For a rollback: the deployment it goes back to.
+        back_to: Option<DeploymentId>,
+    },
+    /// An instance was asked for.
+    Starting {
+        /// Which.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+    },
+    /// An instance became ready.
+    Healthy {
+        /// Which.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+        /// Checks it took.
+        attempts: u32,
+    },
+    /// An instance was put into the tables.
+    Admitted {
+        /// Which.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+    },
+    /// An instance stopped being healthy.
+    Unhealthy {
+        /// Which.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+        /// The last answer to its health check.
+        last_check: String,
+    },
+    /// An instance was withdrawn.
+    Draining {
+        /// Which.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+        /// Connections in flight at that moment.
+        in_flight: u64,
+    },
+    /// Nothing is in flight any more.
+    Drained {
+        /// Which.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+    },
+    /// The drain timeout passed and requests were cut.
+    DrainTimedOut {
+        /// Which.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+        /// Requests that were cut.
+        cut: u64,
+    },
+    /// An instance ended as asked and its traces are gone.
+    Removed {
+        /// Which.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+        /// It had to be killed after the grace period.
+        killed: bool,
+    },
+    /// An instance ended unasked.
+    Crashed {
+        /// Which.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+        /// `exit code 1`, `signal 9`, or an error.
+        how: String,
+    },
+    /// All instances are replaced; the release is observed.
+    Watching {
+        /// For how long.
+        millis: Millis,
+    },
+    /// The deployment is taken back.
+    Reverting {
+        /// Why.
+        cause: Cause,
+        /// To which release, if there is one.
+        to: Option<ReleaseId>,
+    },
+    /// The deployment ended.
+    Ended {
+        /// How.
+        phase: Phase,
+        /// Requests that failed between client and application, where traffic is known.
+        errors: Option<u64>,
+    },
+    /// The number of wanted instances changed.
+    Scaled {
+        /// Of which process.
+        process: String,
+        /// To how many.
+        instances: u32,
+    },
+    /// A node was declared lost.
+    NodeLost {
+        /// Which.
+        node: NodeId,
+    },
+    /// A lost node returned.
+    NodeReturned {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node joined the cluster.
+    NodeJoined {
+        /// Which.
+        node: NodeId,
+    },
+}
+
+impl What {
+    /// The instance it is about, if one.
+    #[must_use]
+    pub fn instance(&self) -> Option<(InstanceId, NodeId)> {
+        match self {
+            What::Starting { instance, node }
+            | What::Healthy { instance, node, .. }
+            | What::Admitted { instance, node }
+            | What::Unhealthy { instance, node, .. }
+            | What::Draining { instance, node, .. }
+            | What::Drained { instance, node }
+            | What::DrainTimedOut { instance, node, .. }
+            | What::Removed { instance, node, .. }
+            | What::Crashed { instance, node, .. } => Some((*instance, *node)),
+            What::Accepted { .. }
+            | What::Watching { .. }
+            | What::Reverting { .. }
+            | What::Ended { .. }
+            | What::Scaled { .. }
+            | What::NodeLost { .. }
+            | What::NodeReturned { .. }
+            | What::NodeJoined { .. } => None,
+        }
+    }
+
+    /// The text of the timeline line, without time and instance. The wording is the article's
+    /// where the article has the line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        match self {
+            What::Accepted { release, bytes, by, after, back_to } => {
+                let mut line = match back_to {
+                    Some(to) => format!("Rollback to {to} accepted (release {release}"),
+                    None => format!("Release {release} stored (bundle: {}", text::bytes(*bytes)),
+                };
+                line.push_str(&format!(", by {by})"));
+                if let Some(after) = after {
+                    line.push_str(&format!(", waiting for {after}"));
+                }
+                line
+            }
+            What::Starting { .. } => "New container starting".to_owned(),
+            What::Healthy { attempts, .. } => format!("Health check passed (attempt {attempts})"),
+            What::Admitted { .. } => "Traffic shifting to new container".to_owned(),
+            What::Unhealthy { last_check, .. } => format!("Health check failing ({last_check})"),
+            What::Draining { in_flight, .. } => {
+                format!("Old container draining ({in_flight} active connections)")
+            }
+            What::Drained { .. } => "All connections drained".to_owned(),
+            What::DrainTimedOut { cut, .. } => format!("Drain timeout passed, {cut} connections cut"),
+            What::Removed { killed: false, .. } => "Old container removed".to_owned(),
+            What::Removed { killed: true, .. } => {
+                "Old container removed (warning: killed after the stop grace)".to_owned()
+            }
+            What::Crashed { how, .. } => format!("Container ended by itself ({how})"),
+            What::Watching { millis } => {
+                format!("All containers replaced, watching for {}", text::duration(*millis))
+            }
+            What::Reverting { cause, to: Some(to) } => {
+                format!("Rolling back to {to}: {}", cause.sentence())
+            }
+            What::Reverting { cause, to: None } => {
+                format!("Stopping, there is no release to go back to: {}", cause.sentence())
+            }
+            What::Ended { phase, errors } => ended(*phase, *errors),
+            What::Scaled { process, instances } => format!("Scaled {process} to {instances}"),
+            What::NodeLost { node } => format!("Node {node} lost"),
+            What::NodeReturned { node } => format!("Node {node} returned"),
+            What::NodeJoined { node } => format!("Node {node} joined"),
+        }
+    }
+}
+
+fn ended(phase: Phase, errors: Option<u64>) -> String {
+    let head = match phase {
+        Phase::Succeeded => "Deployment complete.",
+        Phase::RolledBack => "Rolled back.",
+        Phase::Cancelled => "Cancelled.",
+        Phase::Superseded => return "Superseded by a newer deployment.".to_owned(),
+        Phase::Failed => "Deployment failed.",
+        Phase::Queued | Phase::Stepping | Phase::Watching | Phase::Reverting => "Deployment ended.",
+    };
+    match errors {
+        None => head.to_owned(),
+        Some(0) => format!("{head} Zero errors."),
+        Some(1) => format!("{head} 1 request failed."),
+        Some(n) => format!("{head} {n} requests failed."),
+    }
+}

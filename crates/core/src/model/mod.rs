@@ -1,0 +1,18 @@
+//! The nouns: what a cluster consists of.
+
+mod cluster;
+mod deployment;
+mod event;
+mod id;
+mod instance;
+mod query;
+mod spec;
+
+pub use cluster::{ClusterState, Environment, JoinToken, Node, NodeStatus, Project, Release, Role, Token};
+pub use deployment::{Cause, Deployment, Kind, Phase, Progress, Step, Traffic};
+pub use event::{Event, EventId, What};
+pub use id::{DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId, TokenId};
+pub use instance::{Endpoint, Exit, Instance, Seen, Want};
+pub use spec::{
+    Artifact, DeployRules, Health, Opaque, ProcessSpec, RollbackRules, RouteRules, Spec, Strategy, Variables,
+};

@@ -1,0 +1,93 @@
+//! Questions that several parts ask of the state.
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    ClusterState, Deployment, DeploymentId, Environment, EnvironmentId, Instance, Node, NodeStatus, Phase,
+    Project, Release, ReleaseId, Spec,
+};
+
+impl ClusterState {
+    /// SHA-256 in hex of the whole state: equal logs give equal hashes.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let bytes = rmp_serde::to_vec_named(self).expect("the state has only encodable types");
+        hex::encode(Sha256::digest(bytes))
+    }
+
+    /// The project of that name.
+    #[must_use]
+    pub fn project(&self, name: &str) -> Option<&Project> {
+        self.projects.values().find(|p| p.name == name)
+    }
+
+    /// The environment of that name in the project of that name.
+    #[must_use]
+    pub fn environment(&self, project: &str, environment: &str) -> Option<&Environment> {
+        let project = self.project(project)?.id;
+        self.environments.values().find(|e| e.project == project && e.name == environment)
+    }
+
+    /// The deployment of an environment that has begun and not ended.
+    #[must_use]
+    pub fn live(&self, environment: EnvironmentId) -> Option<&Deployment> {
+        self.deployments_of(environment).find(|d| d.phase.is_live())
+    }
+
+    /// The deployment of an environment that waits, if one does.
+    #[must_use]
+    pub fn queued(&self, environment: EnvironmentId) -> Option<&Deployment> {
+        self.deployments_of(environment).find(|d| d.phase == Phase::Queued)
+    }
+
+    /// Deployments of an environment, newest first.
+    pub fn deployments_of(&self, environment: EnvironmentId) -> impl Iterator<Item = &Deployment> {
+        self.deployments.values().rev().filter(move |d| d.environment == environment)
+    }
+
+    /// Instances of one process of an environment, gone ones included.
+    pub fn instances_of<'a>(
+        &'a self,
+        environment: EnvironmentId,
+        process: &'a str,
+    ) -> impl Iterator<Item = &'a Instance> {
+        self.instances.values().filter(move |i| i.environment == environment && i.process == process)
+    }
+
+    /// How many instances of a process are wanted: as scaled, else as the release says, 0 if it has none.
+    #[must_use]
+    pub fn wanted(&self, environment: &Environment, spec: &Spec, process: &str) -> u32 {
+        spec.processes
+            .get(process)
+            .map_or(0, |p| environment.scale.get(process).copied().unwrap_or(p.instances))
+    }
+
+    /// The release, where it is still known.
+    #[must_use]
+    pub fn release(&self, id: Option<ReleaseId>) -> Option<&Release> {
+        self.releases.get(&id?)
+    }
+
+    /// Nodes that count.
+    pub fn up(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|n| n.status == NodeStatus::Up)
+    }
+
+    /// Succeeded deployments that an environment can go back to, newest first: their release is known,
+    /// is not the current one, and its artifact is stored on some node that counts.
+    pub fn rollback_targets(&self, environment: &Environment) -> impl Iterator<Item = DeploymentId> {
+        let current = environment.current;
+        self.deployments_of(environment.id)
+            .filter(move |d| d.phase == Phase::Succeeded && Some(d.to) != current)
+            .filter(|d| self.can_start(d.to))
+            .map(|d| d.id)
+    }
+
+    /// Whether a release's artifact is stored on some node that counts.
+    #[must_use]
+    pub fn can_start(&self, release: ReleaseId) -> bool {
+        self.releases
+            .get(&release)
+            .is_some_and(|r| self.up().any(|n| n.artifacts.contains(&r.artifact.digest)))
+    }
+}

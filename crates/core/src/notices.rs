@@ -1,0 +1,35 @@
+//! What people should be told, read off the events: nothing is kept twice.
+
+use crate::model::{ClusterState, Event, Phase, What};
+
+/// Events worth telling that nobody was told of yet, oldest first.
+pub fn notices(state: &ClusterState) -> impl Iterator<Item = &Event> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    state
+        .events
+        .range((Excluded(state.noticed), Unbounded))
+        .map(|(_, event)| event)
+        .filter(|event| is_worth_telling(&event.what))
+}
+
+fn is_worth_telling(what: &What) -> bool {
+    match what {
+        What::Accepted { .. }
+        | What::Reverting { .. }
+        | What::NodeLost { .. }
+        | What::NodeReturned { .. } => true,
+        What::Ended { phase, .. } => *phase != Phase::Superseded,
+        What::Starting { .. }
+        | What::Healthy { .. }
+        | What::Admitted { .. }
+        | What::Unhealthy { .. }
+        | What::Draining { .. }
+        | What::Drained { .. }
+        | What::DrainTimedOut { .. }
+        | What::Removed { .. }
+        | What::Crashed { .. }
+        | What::Watching { .. }
+        | What::Scaled { .. }
+        | What::NodeJoined { .. } => false,
+    }
+}

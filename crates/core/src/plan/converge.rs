@@ -1,0 +1,201 @@
+//! One process of one environment, moved towards a goal without ever serving with too few
+//! or running too many.
+//!
+//! Rollout, rollback, scaling and repair are all this one function with different goals.
+
+use super::{Plan, place, serving};
+use crate::command::Action;
+use crate::model::{ClusterState, DeploymentId, Environment, Instance, Millis, ReleaseId, Seen, Want};
+
+/// Where one process is to go.
+#[derive(Debug)]
+pub(super) struct Goal<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) process: &'a str,
+    /// The release that is to run; none: nothing is.
+    pub(super) release: Option<ReleaseId>,
+    /// On whose behalf instances are started.
+    pub(super) deployment: Option<DeploymentId>,
+    /// Instances of the release that are to serve.
+    pub(super) ready: u32,
+    /// Instances of other releases that stay.
+    pub(super) keep: u32,
+    /// The release that fills up those that stay, should one of them end.
+    pub(super) refill: Option<ReleaseId>,
+    /// The whole number wanted, from which the limits are counted.
+    pub(super) wanted: u32,
+    pub(super) surge: u32,
+    pub(super) unavailable: u32,
+}
+
+impl<'a> Goal<'a> {
+    /// The release alone, with all the instances wanted of it.
+    pub(super) fn whole(
+        state: &ClusterState,
+        environment: &'a Environment,
+        process: &'a str,
+        release: Option<ReleaseId>,
+        deployment: Option<DeploymentId>,
+    ) -> Self {
+        let spec = state.release(release).map(|r| &r.spec);
+        let wanted = spec.map_or(0, |spec| state.wanted(environment, spec, process));
+        let mut goal = Goal {
+            environment,
+            process,
+            release,
+            deployment,
+            ready: wanted,
+            keep: 0,
+            refill: None,
+            wanted,
+            surge: spec.map_or(0, |s| s.deploy.max_surge),
+            unavailable: spec.map_or(0, |s| s.deploy.max_unavailable),
+        };
+        goal.want(wanted);
+        goal
+    }
+
+    /// Wants so many in all. Where as many could be missing as are wanted, one more is started instead:
+    /// the last one that serves is never taken away.
+    pub(super) fn want(&mut self, wanted: u32) {
+        self.wanted = wanted;
+        if wanted > 0 && self.unavailable >= wanted {
+            self.unavailable = wanted - 1;
+            self.surge = self.surge.max(1);
+        }
+    }
+
+    fn is_ours(&self, instance: &Instance) -> bool {
+        Some(instance.release) == self.release
+    }
+}
+
+/// Adds what can be done now; true once the goal is reached.
+pub(super) fn converge(state: &ClusterState, goal: &Goal<'_>, now: Millis, plan: &mut Plan) -> bool {
+    let all: Vec<&Instance> =
+        state.instances_of(goal.environment.id, goal.process).filter(|i| i.occupies()).collect();
+    let running: Vec<&Instance> = all.iter().copied().filter(|i| i.counts()).collect();
+
+    for instance in &running {
+        let wanted_here = goal.is_ours(instance) || Some(instance.release) == goal.refill;
+        if instance.seen == Seen::Ready && instance.admitted.is_none() && wanted_here {
+            plan.actions.push(Action::Admit { instance: instance.id });
+        }
+    }
+    withdraw(state, goal, &running, plan);
+    start(state, goal, &all, &running, now, plan);
+
+    let serving_ours = serving(state, goal).filter(|i| goal.is_ours(i)).count();
+    let ours = running.iter().filter(|i| goal.is_ours(i)).count();
+    let others = running.len() - ours;
+    let leaving = all.len() - running.len();
+    serving_ours >= goal.ready as usize
+        && ours == serving_ours
+        && others <= goal.keep as usize
+        && leaving == 0
+}
+
+/// Takes instances that are too many out of the tables, as far as enough others serve.
+fn withdraw(state: &ClusterState, goal: &Goal<'_>, running: &[&Instance], plan: &mut Plan) {
+    let least = goal.wanted.saturating_sub(goal.unavailable) as usize;
+    let mut serving_now: Vec<_> = serving(state, goal).map(|i| i.id).collect();
+    let (ours, mut others): (Vec<&Instance>, Vec<&Instance>) = running.iter().partition(|i| goal.is_ours(i));
+
+    // What never served can go at once, unless it is on its way to fill a place that stays.
+    let never = |i: &&Instance| i.admitted.is_none() && Some(i.release) != goal.refill;
+    for instance in others.iter().filter(|i| never(i)) {
+        plan.actions.push(Action::Stop { instance: instance.id });
+    }
+    others.retain(|i| !never(i));
+
+    let mut surplus = Vec::new();
+    let excess = others.len().saturating_sub(goal.keep as usize);
+    surplus.extend(in_order_of_leaving(state, others).into_iter().take(excess));
+    let healthy = ours.iter().filter(|i| i.seen != Seen::Unready).count();
+    let wanted = goal.wanted as usize;
+    let excess = if healthy >= wanted { ours.len().saturating_sub(wanted) } else { 0 };
+    surplus.extend(in_order_of_leaving(state, ours).into_iter().take(excess));
+
+    for instance in surplus {
+        if instance.admitted.is_none() {
+            plan.actions.push(Action::Stop { instance: instance.id });
+            continue;
+        }
+        let serves = serving_now.contains(&instance.id);
+        let left = serving_now.len() - usize::from(serves);
+        // An unhealthy instance is still better than none at all.
+        let enough = if serves { left >= least } else { left > 0 || goal.wanted == 0 };
+        if enough {
+            serving_now.retain(|id| *id != instance.id);
+            plan.actions.push(Action::Drain { instance: instance.id });
+        }
+    }
+}
+
+/// Those that serve nobody first, then those on the fullest node, then the newest place.
+fn in_order_of_leaving<'a>(state: &ClusterState, mut instances: Vec<&'a Instance>) -> Vec<&'a Instance> {
+    let on_node = |i: &Instance| {
+        let same =
+            |o: &&Instance| o.node == i.node && o.environment == i.environment && o.process == i.process;
+        state.instances.values().filter(same).filter(|o| o.counts()).count()
+    };
+    instances.sort_by_key(|i| {
+        let rank = match (i.admitted, i.seen) {
+            (None, _) => 0,
+            (Some(_), Seen::Unready) => 1,
+            (Some(_), _) => 2,
+        };
+        (rank, std::cmp::Reverse(on_node(i)), std::cmp::Reverse(i.slot), i.id)
+    });
+    instances
+}
+
+fn start(
+    state: &ClusterState,
+    goal: &Goal<'_>,
+    all: &[&Instance],
+    running: &[&Instance],
+    now: Millis,
+    plan: &mut Plan,
+) {
+    let most = (goal.wanted + goal.surge) as usize;
+    let mut room = most.saturating_sub(all.len());
+    let mut planned = place::Planned::default();
+
+    let kept = running.iter().filter(|i| !goal.is_ours(i)).count();
+    let fill = (goal.keep as usize).saturating_sub(kept);
+    // Outside a rollout an unhealthy instance is replaced; within one it is judged.
+    let replaces = |i: &Instance| goal.keep == 0 && goal.refill.is_none() && i.seen == Seen::Unready;
+    let ours: Vec<_> = running.iter().filter(|i| goal.is_ours(i) && !replaces(i)).collect();
+    let missing = (goal.ready as usize).saturating_sub(ours.len());
+
+    for (release, count) in [(goal.refill, fill), (goal.release, missing)] {
+        let Some(release) = release else { continue };
+        let waits = goal.environment.backoff_until;
+        if count > 0 && !plan.due(now, waits) {
+            continue;
+        }
+        for _ in 0..count {
+            if room == 0 {
+                return;
+            }
+            let Some(node) = place::node(state, goal, release, &planned) else { return };
+            let slot = place::slot(state, goal, release, &planned);
+            planned.push(release, slot, node);
+            room -= 1;
+            plan.actions.push(Action::Start {
+                environment: goal.environment.id,
+                deployment: goal.deployment,
+                release,
+                process: goal.process.to_owned(),
+                slot,
+                node,
+            });
+        }
+    }
+}
+
+/// Whether an instance still has a place among the wanted ones.
+pub(super) fn holds_slot(instance: &Instance) -> bool {
+    instance.counts() && instance.want == Want::Run && instance.seen != Seen::Unready
+}

@@ -1,0 +1,199 @@
+//! What to do next. Pure: the same state and time give the same plan on every leader.
+
+mod converge;
+mod judge;
+mod place;
+
+use crate::command::Action;
+use crate::model::{
+    Cause, ClusterState, Deployment, Environment, Instance, Millis, Phase, ReleaseId, Seen, Want,
+};
+use converge::{Goal, converge};
+
+/// What to do now, and when to look again although nothing happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In order.
+    pub actions: Vec<Action>,
+    /// On the cluster clock.
+    pub wake_at: Option<Millis>,
+}
+
+impl Plan {
+    fn wake(&mut self, at: Millis) {
+        self.wake_at = Some(self.wake_at.map_or(at, |old| old.min(at)));
+    }
+
+    /// True once `at` has come; otherwise makes sure that somebody looks again then.
+    fn due(&mut self, now: Millis, at: Millis) -> bool {
+        let due = now >= at;
+        if !due {
+            self.wake(at);
+        }
+        due
+    }
+}
+
+/// What the leader should write next. `now` is its cluster clock.
+#[must_use]
+pub fn plan(state: &ClusterState, now: Millis) -> Plan {
+    let now = now.max(state.clock);
+    let mut plan = Plan::default();
+    for environment in state.environments.values() {
+        finish(state, environment, now, &mut plan);
+        match state.live(environment.id) {
+            Some(live) => carry_on(state, environment, live, now, &mut plan),
+            None => match state.queued(environment.id) {
+                Some(next) => plan.actions.push(Action::Begin { deployment: next.id }),
+                None => settle(state, environment, now, &mut plan),
+            },
+        }
+    }
+    plan
+}
+
+/// Stops what has drained, timed out or ended.
+fn finish(state: &ClusterState, environment: &Environment, now: Millis, plan: &mut Plan) {
+    for instance in state.instances.values().filter(|i| i.environment == environment.id && !i.lost) {
+        let stop = match instance.want {
+            Want::Run => instance.seen == Seen::Exited,
+            Want::Drain => {
+                let deadline = instance.drain_deadline.unwrap_or(now);
+                instance.seen == Seen::Exited || instance.drained || plan.due(now, deadline)
+            }
+            Want::Stop | Want::Gone => false,
+        };
+        if stop {
+            plan.actions.push(Action::Stop { instance: instance.id });
+        }
+    }
+}
+
+/// No deployment is under way: the current release runs as wanted.
+fn settle(state: &ClusterState, environment: &Environment, now: Millis, plan: &mut Plan) {
+    for process in processes(state, environment, environment.current) {
+        let goal = Goal::whole(state, environment, &process, environment.current, None);
+        converge(state, &goal, now, plan);
+    }
+}
+
+/// The processes that are wanted, and those of which anything is left.
+fn processes(
+    state: &ClusterState,
+    environment: &Environment,
+    release: Option<ReleaseId>,
+) -> std::collections::BTreeSet<String> {
+    let wanted = state.release(release).into_iter().flat_map(|r| r.spec.processes.keys().cloned());
+    let left = state.instances.values().filter(|i| i.environment == environment.id && i.want != Want::Gone);
+    wanted.chain(left.map(|i| i.process.clone())).collect()
+}
+
+fn carry_on(
+    state: &ClusterState,
+    environment: &Environment,
+    live: &Deployment,
+    now: Millis,
+    plan: &mut Plan,
+) {
+    match live.phase {
+        Phase::Reverting => return revert(state, environment, live, now, plan),
+        Phase::Stepping | Phase::Watching => {
+            if let Some(cause) = judge::judge(state, live, now) {
+                plan.actions.push(Action::Revert { deployment: live.id, cause });
+                return;
+            }
+        }
+        Phase::Queued
+        | Phase::Succeeded
+        | Phase::RolledBack
+        | Phase::Failed
+        | Phase::Cancelled
+        | Phase::Superseded => return,
+    }
+    if live.phase == Phase::Watching {
+        if plan.due(now, live.watch_until.unwrap_or(now)) {
+            plan.actions.push(Action::End { deployment: live.id, phase: Phase::Succeeded });
+            return;
+        }
+        for process in processes(state, environment, Some(live.to)) {
+            let goal = Goal::whole(state, environment, &process, Some(live.to), Some(live.id));
+            converge(state, &goal, now, plan);
+        }
+        return;
+    }
+    if let Some(deadline) = live.deadline {
+        plan.due(now, deadline);
+    }
+    let mut complete = true;
+    for process in processes(state, environment, Some(live.to)) {
+        complete &= step(state, environment, live, &process, now, plan);
+    }
+    if complete {
+        plan.actions.push(Action::Watch { deployment: live.id });
+    }
+}
+
+/// Works on the current step of one process; true once all its steps are complete.
+fn step(
+    state: &ClusterState,
+    environment: &Environment,
+    live: &Deployment,
+    process: &str,
+    now: Millis,
+    plan: &mut Plan,
+) -> bool {
+    let progress = live.progress.get(process);
+    let Some((progress, step)) = progress.and_then(|p| Some((p, p.steps.get(p.at)?))) else {
+        // All steps are done, or the new release does not have the process.
+        let goal = Goal::whole(state, environment, process, Some(live.to), Some(live.id));
+        return converge(state, &goal, now, plan);
+    };
+    let mut goal = Goal::whole(state, environment, process, Some(live.to), Some(live.id));
+    if let Some(last) = progress.steps.last() {
+        goal.want(last.ready);
+    }
+    goal.ready = step.ready;
+    goal.keep = step.keep_old;
+    goal.refill = live.from;
+    if !converge(state, &goal, now, plan) {
+        return false;
+    }
+    match progress.hold_until {
+        None if step.hold > 0 => {
+            plan.actions.push(Action::Hold { deployment: live.id, process: process.to_owned() });
+        }
+        Some(until) if !plan.due(now, until) => {}
+        None | Some(_) => {
+            plan.actions.push(Action::Advance { deployment: live.id, process: process.to_owned() });
+        }
+    }
+    false
+}
+
+/// The release before runs as wanted again, and nothing of the new one is left.
+fn revert(state: &ClusterState, environment: &Environment, live: &Deployment, now: Millis, plan: &mut Plan) {
+    let mut complete = true;
+    for process in processes(state, environment, live.from) {
+        let goal = Goal::whole(state, environment, &process, live.from, Some(live.id));
+        complete &= converge(state, &goal, now, plan);
+    }
+    let cancelled = matches!(live.cause, Some(Cause::Cancelled { .. }));
+    let phase = match (complete, live.from) {
+        (true, _) if cancelled => Phase::Cancelled,
+        (true, Some(_)) => Phase::RolledBack,
+        (true, None) => Phase::Failed,
+        (false, _) if plan.due(now, live.deadline.unwrap_or(now)) => Phase::Failed,
+        (false, _) => return,
+    };
+    plan.actions.push(Action::End { deployment: live.id, phase });
+}
+
+/// Instances whose admission every live edge knows.
+fn serving<'a>(state: &'a ClusterState, goal: &'a Goal<'_>) -> impl Iterator<Item = &'a Instance> {
+    state.instances_of(goal.environment.id, goal.process).filter(|i| {
+        i.serves() && i.admitted.is_some_and(|index| crate::assignment::served_everywhere(state, index))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! What an edge serves, and what it tells about that. An edge knows nothing else.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Endpoint, EnvironmentId, Index, InstanceId, NodeId, ReleaseId};
+
+/// Everything one node's edge needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// The log index that it reflects.
+    pub index: Index,
+    /// Counts the tables of this node's server since its start, for changes seen only locally.
+    pub version: u64,
+    /// Whose edge this is for.
+    pub node: NodeId,
+    /// Routes, by environment.
+    pub routes: Vec<Route>,
+    /// Edges of the other nodes.
+    pub peers: BTreeMap<NodeId, Peer>,
+}
+
+/// The requests of one environment, and who may answer them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Which environment.
+    pub environment: EnvironmentId,
+    /// Normalised host names.
+    pub hosts: Vec<String>,
+    /// `/` or a prefix such as `/api`, matched at path segment borders; the longest wins.
+    pub path_prefix: String,
+    /// Where a request may go; this node included.
+    pub choices: Vec<Choice>,
+    /// Instances on this node, those that only finish requests included.
+    pub local: Vec<Target>,
+}
+
+/// A release on a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Choice {
+    /// Which release.
+    pub release: ReleaseId,
+    /// On which node.
+    pub node: NodeId,
+    /// Relative share; 0 is never chosen.
+    pub weight: u32,
+}
+
+/// An instance on this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Target {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Of which release.
+    pub release: ReleaseId,
+    /// Where it listens, and which start of it.
+    pub endpoint: Endpoint,
+    /// Withdrawn: it only serves what others forward for its release while no other instance here can.
+    pub draining: bool,
+}
+
+/// The edge of another node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Peer {
+    /// `host:port` of its listener for edges.
+    pub address: String,
+}
+
+/// What an edge tells its server, several times a second and at once when a drain ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeReport {
+    /// Index of the table that all its workers serve, with no request left that chose by an older one
+    /// and has not reached its instance.
+    pub index: Index,
+    /// Version of that table.
+    pub version: u64,
+    /// Requests and streams in flight by local instance; absent means none.
+    pub in_flight: BTreeMap<InstanceId, u64>,
+    /// Cumulative counters by environment since the edge started.
+    pub traffic: BTreeMap<EnvironmentId, crate::model::Traffic>,
+    /// The edge's process id.
+    pub pid: u32,
+}

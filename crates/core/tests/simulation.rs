@@ -1,0 +1,209 @@
+//! Seeded simulation: first everything goes wrong and nothing unsafe may happen, then nothing goes wrong
+//! any more and everything must come to its end.
+//!
+//! `TEMPS_SIM_SEED=7` replays one seed, `TEMPS_SIM_SEEDS=5000` runs more.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, missing_docs)]
+
+mod world;
+
+use proptest::prelude::{ProptestConfig, Strategy, any, proptest};
+use rand::Rng;
+use temps_core::assignment::served_everywhere;
+use temps_core::command::{Command, Made};
+use temps_core::model::{ClusterState, NodeId, Phase};
+use world::{Behaviour, TICK, Weather, World, spec};
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn storms_are_survived() {
+    let (first, count) = match number("TEMPS_SIM_SEED", u64::MAX) {
+        u64::MAX => (0, number("TEMPS_SIM_SEEDS", 500)),
+        one => (one, 1),
+    };
+    let mut stale = 0;
+    let mut ended = std::collections::BTreeMap::<&str, u64>::new();
+    for seed in first..first + count {
+        let result = std::panic::catch_unwind(|| storm(seed));
+        match result {
+            Ok(world) => {
+                stale += world.stale_plans;
+                for deployment in world.state.deployments.values() {
+                    *ended.entry(deployment.phase.word()).or_default() += 1;
+                }
+            }
+            Err(panic) => {
+                eprintln!("replay with TEMPS_SIM_SEED={seed}");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    if count >= 100 {
+        // The storms must have been storms: every end and many stale plans occurred.
+        for word in ["succeeded", "rolled_back", "cancelled", "superseded", "failed"] {
+            assert!(ended.contains_key(word), "no deployment ended {word}: {ended:?}");
+        }
+        assert!(stale > count, "only {stale} stale plans");
+    }
+}
+
+fn storm(seed: u64) -> World {
+    let mut world = World::new(seed, 3);
+    world.weather = Weather::Stormy;
+    let ticks = world.rng.random_range(200..600);
+    for _ in 0..ticks {
+        disturb(&mut world);
+        world.tick();
+    }
+    world.weather = Weather::Calm;
+    for node in world.nodes.values_mut().filter(|n| !n.up) {
+        node.restart();
+    }
+    // A release that crashes for ever cannot come to rest: one that works follows.
+    let size = world.rng.random_range(1..4);
+    world.deploy(spec(size, 1, 0), Behaviour::Good);
+    world.settle(30 * 60_000);
+    world.check_end();
+    let running: usize = world.nodes.values().map(world::VirtualNode::running).sum();
+    assert_eq!(running, size.max(scaled(&world)) as usize, "what runs is what is wanted");
+    world
+}
+
+fn scaled(world: &World) -> u32 {
+    let environment = world.state.environment("shop", "production").unwrap();
+    let release = world.state.release(environment.current).unwrap();
+    world.state.wanted(environment, &release.spec, "web")
+}
+
+fn disturb(world: &mut World) {
+    let node = NodeId(world.rng.random_range(1..=3));
+    match world.rng.random_range(0..100) {
+        0..4 => {
+            let behaviour = match world.rng.random_range(0..10) {
+                0..5 => Behaviour::Good,
+                5 => Behaviour::NeverHealthy,
+                6 => Behaviour::ExitsAtOnce,
+                7 => Behaviour::Crashes(world.rng.random_range(500..6_000)),
+                _ => Behaviour::NeverDrains,
+            };
+            let (surge, unavailable) = [(1, 0), (1, 1), (2, 0), (0, 1)][world.rng.random_range(0..4)];
+            let instances = world.rng.random_range(1..5);
+            world.deploy(spec(instances, surge, unavailable), behaviour);
+        }
+        4 => {
+            world.write(Command::Rollback {
+                project: "shop".to_owned(),
+                environment: "production".to_owned(),
+                to: None,
+            });
+        }
+        5 => {
+            if let Some(deployment) = world.state.deployments.keys().next_back().copied() {
+                world.write(Command::Cancel { deployment });
+            }
+        }
+        6..9 => {
+            if let Some(node) = world.nodes.get_mut(&node) {
+                node.up = false;
+            }
+        }
+        9 => {
+            if let Some(node) = world.nodes.get_mut(&node) {
+                node.power_off();
+            }
+        }
+        10..20 => {
+            if let Some(node) = world.nodes.get_mut(&node).filter(|n| !n.up) {
+                node.restart();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a healthy rollout keeps, whatever its numbers: enough serve, and not too many run.
+fn limits(state: &ClusterState) -> Result<(), String> {
+    let Some(environment) = state.environment("shop", "production") else { return Ok(()) };
+    let Some(live) = state.live(environment.id).filter(|d| d.from.is_some()) else { return Ok(()) };
+    let old = state.release(live.from).ok_or("no release")?;
+    let new = state.release(Some(live.to)).ok_or("no release")?;
+    let wanted = |spec: &temps_core::model::Spec| state.wanted(environment, spec, "web");
+    let fewest = wanted(&new.spec).min(wanted(&old.spec));
+    let least = fewest.saturating_sub(new.spec.deploy.max_unavailable).max(1);
+    let serving = state
+        .instances
+        .values()
+        .filter(|i| i.serves() && i.admitted.is_some_and(|index| served_everywhere(state, index)))
+        .count();
+    // An admission that not every edge knows yet counts for the limit as soon as they do.
+    let admitted = state.instances.values().filter(|i| i.serves()).count();
+    if serving.max(admitted) < least as usize {
+        return Err(format!("{admitted} serve, at least {least} should"));
+    }
+    let most = wanted(&new.spec).max(wanted(&old.spec)) + new.spec.deploy.max_surge.max(1);
+    let total = state.instances.values().filter(|i| i.occupies()).count();
+    if total > most as usize {
+        return Err(format!("{total} run, at most {most} may"));
+    }
+    Ok(())
+}
+
+fn rules() -> impl Strategy<Value = (u32, u32)> {
+    (0_u32..3, 0_u32..3).prop_filter("something must move", |(surge, unavailable)| surge + unavailable > 0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_rollout_keeps_its_limits(
+        seed in any::<u64>(), nodes in 1_u64..5, old in 1_u32..6, new in 1_u32..6, rules in rules(), drains in any::<bool>(),
+    ) {
+        let mut world = World::new(seed, nodes);
+        world.deploy(spec(old, 1, 0), if drains { Behaviour::Good } else { Behaviour::NeverDrains });
+        world.settle(10 * 60_000);
+        world.also = limits;
+        world.deploy(spec(new, rules.0, rules.1), Behaviour::Good);
+        world.settle(10 * 60_000);
+        let last = world.state.deployments.values().next_back().unwrap();
+        assert_eq!(last.phase, Phase::Succeeded);
+        world.check_end();
+    }
+
+    #[test]
+    fn a_bad_release_is_taken_back_and_the_old_instances_stay(
+        seed in any::<u64>(), nodes in 1_u64..5, instances in 1_u32..6, exits in any::<bool>(),
+    ) {
+        let mut world = World::new(seed, nodes);
+        world.deploy(spec(instances, 1, 0), Behaviour::Good);
+        world.settle(10 * 60_000);
+        let before: Vec<_> = world.state.instances.values().filter(|i| i.serves()).map(|i| i.id).collect();
+        world.also = limits;
+        world.deploy(spec(instances, 1, 0), if exits { Behaviour::ExitsAtOnce } else { Behaviour::NeverHealthy });
+        let asked = world.now;
+        world.settle(10 * 60_000);
+        let last = world.state.deployments.values().next_back().unwrap();
+        assert_eq!(last.phase, Phase::RolledBack);
+        let after: Vec<_> = world.state.instances.values().filter(|i| i.serves()).map(|i| i.id).collect();
+        assert_eq!(before, after, "the healthy old instances were touched");
+        assert!(world.now - asked <= 8_000 + 20 * TICK, "it took {} ms", world.now - asked);
+        world.check_end();
+    }
+}
+
+#[test]
+fn the_newest_of_three_deployments_wins() {
+    let mut world = World::new(1, 3);
+    world.deploy(spec(3, 1, 0), Behaviour::Good);
+    world.tick();
+    world.deploy(spec(3, 1, 0), Behaviour::Good);
+    let receipt = world.deploy(spec(2, 1, 0), Behaviour::Good);
+    let Ok(Made::Deployment(newest)) = receipt.made() else { panic!("{receipt:?}") };
+    world.settle(10 * 60_000);
+    let phases: Vec<_> = world.state.deployments.values().map(|d| d.phase).collect();
+    assert_eq!(phases, [Phase::Succeeded, Phase::Superseded, Phase::Succeeded]);
+    let environment = world.state.environment("shop", "production").unwrap();
+    assert_eq!(environment.current, Some(world.state.deployments[&newest].to));
+}
