@@ -56,6 +56,7 @@ impl Change<'_> {
                 if let Some(found) = self.state.deployments.get_mut(deployment) {
                     found.deadline = Some(deadline);
                 }
+                self.forgive(environment);
                 let what = What::Reverting { cause: cause.clone(), to: from };
                 self.emit(Some(*deployment), Some(environment), what);
             }
@@ -87,7 +88,8 @@ impl Change<'_> {
             progress.insert(process.clone(), Progress { steps, at: 0, hold_until: None });
         }
         let deadline = self.state.clock + spec.deploy.deadline;
-        let started = self.state.clock;
+        let (id_of, started) = (environment.id, self.state.clock);
+        self.forgive(id_of);
         if let Some(found) = self.state.deployments.get_mut(&id) {
             found.phase = Phase::Stepping;
             found.from = from;
@@ -196,10 +198,19 @@ impl Change<'_> {
             && let Some(environment) = self.state.environments.get_mut(&environment)
         {
             environment.current = Some(to);
+        }
+        self.forgive(environment);
+        self.emit(Some(id), Some(environment), What::Ended { phase, errors });
+    }
+}
+
+impl Change<'_> {
+    /// A new try is not slowed down by what failed before it.
+    fn forgive(&mut self, environment: EnvironmentId) {
+        if let Some(environment) = self.state.environments.get_mut(&environment) {
             environment.crashes = 0;
             environment.backoff_until = 0;
         }
-        self.emit(Some(id), Some(environment), What::Ended { phase, errors });
     }
 }
 

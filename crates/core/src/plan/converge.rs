@@ -22,6 +22,8 @@ pub(super) struct Goal<'a> {
     pub(super) keep: u32,
     /// The release that fills up those that stay, should one of them end.
     pub(super) refill: Option<ReleaseId>,
+    /// The release is being judged: ends of its instances lead to a rollback, not to slower starts.
+    pub(super) judged: bool,
     /// The whole number wanted, from which the limits are counted.
     pub(super) wanted: u32,
     pub(super) surge: u32,
@@ -47,6 +49,7 @@ impl<'a> Goal<'a> {
             ready: wanted,
             keep: 0,
             refill: None,
+            judged: false,
             wanted,
             surge: spec.map_or(0, |s| s.deploy.max_surge),
             unavailable: spec.map_or(0, |s| s.deploy.max_unavailable),
@@ -171,8 +174,8 @@ fn start(
 
     for (release, count) in [(goal.refill, fill), (goal.release, missing)] {
         let Some(release) = release else { continue };
-        let waits = goal.environment.backoff_until;
-        if count > 0 && !plan.due(now, waits) {
+        let judged = goal.judged && Some(release) == goal.release;
+        if count > 0 && !judged && !plan.due(now, goal.environment.backoff_until) {
             continue;
         }
         for _ in 0..count {

@@ -116,7 +116,8 @@ fn carry_on(
             return;
         }
         for process in processes(state, environment, Some(live.to)) {
-            let goal = Goal::whole(state, environment, &process, Some(live.to), Some(live.id));
+            let mut goal = Goal::whole(state, environment, &process, Some(live.to), Some(live.id));
+            goal.judged = true;
             converge(state, &goal, now, plan);
         }
         return;
@@ -152,6 +153,7 @@ fn step(
     if let Some(last) = progress.steps.last() {
         goal.want(last.ready);
     }
+    goal.judged = true;
     goal.ready = step.ready;
     goal.keep = step.keep_old;
     goal.refill = live.from;
