@@ -8,9 +8,12 @@ mod world;
 
 use proptest::prelude::{ProptestConfig, Strategy, any, proptest};
 use rand::Rng;
-use temps_core::assignment::served_everywhere;
-use temps_core::command::{Command, Made};
+use temps_core::apply::apply;
+use temps_core::assignment::{assignment, served_everywhere};
+use temps_core::command::{Command, ENTRY_VERSION, Entry, Made};
 use temps_core::model::{ClusterState, NodeId, Phase};
+use temps_core::plan::plan;
+use temps_core::routes::routes;
 use world::{Behaviour, TICK, Weather, World, spec};
 
 // Which seeds to run is the only thing that comes from outside.
@@ -205,4 +208,31 @@ fn the_newest_of_three_deployments_wins() {
     assert_eq!(phases, [Phase::Succeeded, Phase::Superseded, Phase::Succeeded]);
     let environment = world.state.environment("shop", "production").unwrap();
     assert_eq!(environment.current, Some(world.state.deployments[&newest].to));
+}
+
+#[test]
+fn no_command_makes_apply_or_plan_panic() {
+    for seed in 0..300 {
+        let mut world = World::new(seed, 3);
+        world.deploy(spec(2, 1, 0), Behaviour::Good);
+        let mut state = world.state.clone();
+        for _ in 0..200 {
+            let command = world::hostile::command(&mut world.rng, state.revision);
+            let entry = Entry {
+                version: ENTRY_VERSION,
+                clock: world.rng.random_range(0..u64::MAX / 2),
+                wall: 0,
+                key: None,
+                by: "eve".to_owned(),
+                command,
+            };
+            let index = state.index + 1;
+            apply(&mut state, index, &entry);
+            let _ = plan(&state, world.rng.random_range(0..u64::MAX / 2));
+            for node in 1..=3 {
+                let _ = (assignment(&state, NodeId(node)), routes(&state, NodeId(node)));
+            }
+        }
+        assert_eq!(state.hash().len(), 64);
+    }
 }

@@ -1,6 +1,7 @@
 //! A virtual cluster: one log, nodes with instances and edges, messages that are late, lost and doubled.
 //! Everything is drawn from one seed, so that a failure can be replayed.
 
+pub(crate) mod hostile;
 mod node;
 
 use std::collections::BTreeMap;

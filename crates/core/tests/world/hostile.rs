@@ -1,0 +1,83 @@
+//! Commands that no honest node would write, drawn from a seed.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use temps_core::command::{Action, Command, Observation};
+use temps_core::model::{
+    Cause, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, InstanceId, NodeId, Phase, ReleaseId, Seen,
+    Traffic,
+};
+
+fn number(rng: &mut StdRng) -> u64 {
+    match rng.random_range(0..10) {
+        0 => u64::MAX,
+        1 => rng.random(),
+        _ => rng.random_range(0..8),
+    }
+}
+
+pub(crate) fn command(rng: &mut StdRng, revision: u64) -> Command {
+    let (project, environment) = ("shop".to_owned(), "production".to_owned());
+    match rng.random_range(0..8) {
+        0 => Command::Cancel { deployment: DeploymentId(number(rng)) },
+        1 => Command::Rollback { project, environment, to: Some(DeploymentId(number(rng))) },
+        2 => Command::Scale {
+            project,
+            environment,
+            instances: [("web".to_owned(), u32::try_from(number(rng)).unwrap_or(u32::MAX))].into(),
+        },
+        3 => Command::Liveness { lost: vec![NodeId(number(rng))], back: vec![NodeId(number(rng))] },
+        4 => Command::Noticed { up_to: EventId { index: number(rng), place: 0 } },
+        5 => Command::Plan { seen: revision, actions: (0..4).map(|_| action(rng)).collect() },
+        _ => Command::Report {
+            node: NodeId(number(rng)),
+            boot: number(rng),
+            seq: number(rng),
+            observations: (0..4).map(|_| observation(rng)).collect(),
+        },
+    }
+}
+
+fn action(rng: &mut StdRng) -> Action {
+    let (deployment, instance) = (DeploymentId(number(rng)), InstanceId(number(rng)));
+    match rng.random_range(0..10) {
+        0 => Action::Begin { deployment },
+        1..4 => Action::Start {
+            environment: EnvironmentId(number(rng)),
+            deployment: Some(deployment),
+            release: ReleaseId(number(rng)),
+            process: "web".to_owned(),
+            slot: 0,
+            node: NodeId(number(rng)),
+        },
+        4 => Action::Admit { instance },
+        5 => Action::Drain { instance },
+        6 => Action::Stop { instance },
+        7 => Action::Watch { deployment },
+        8 => Action::Revert { deployment, cause: Cause::Cancelled { by: "eve".to_owned() } },
+        _ => Action::End { deployment, phase: [Phase::Failed, Phase::Stepping][rng.random_range(0..2)] },
+    }
+}
+
+fn observation(rng: &mut StdRng) -> Observation {
+    let instance = InstanceId(number(rng));
+    match rng.random_range(0..6) {
+        0 => Observation::Draining { instance, in_flight: number(rng) },
+        1 => Observation::Drained { instance },
+        2 => Observation::Cut { instance, in_flight: number(rng) },
+        3 => Observation::Applied { index: number(rng) },
+        4 => Observation::Traffic {
+            environment: EnvironmentId(number(rng)),
+            traffic: Traffic { requests: number(rng), app_errors: number(rng), platform_errors: number(rng) },
+        },
+        _ => Observation::Instance {
+            instance,
+            seen: [Seen::Starting, Seen::Ready, Seen::Unready, Seen::Exited, Seen::Gone]
+                [rng.random_range(0..5)],
+            endpoint: Some(Endpoint::default()),
+            attempts: u32::MAX,
+            last_check: None,
+            exit: rng.random_bool(0.5).then(Exit::default),
+        },
+    }
+}
