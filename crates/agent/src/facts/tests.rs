@@ -1,0 +1,185 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::{Sight, facts};
+use crate::diff::Standing;
+use crate::health::Vitals;
+use crate::local::{Care, Local, Stage};
+use crate::outbox::Fact;
+use crate::runtime::Running;
+use crate::testing::{assigned, digest, work};
+use temps_core::assignment::{Assignment, Work};
+use temps_core::command::Observation;
+use temps_core::model::{Endpoint, EnvironmentId, Exit, InstanceId, Seen, Traffic, Want};
+use temps_core::table::EdgeReport;
+
+const I7: InstanceId = InstanceId(7);
+
+fn endpoint() -> Option<Endpoint> {
+    Some(Endpoint { address: "127.0.0.1:20000".to_owned(), incarnation: "1-2-i7".to_owned() })
+}
+
+fn running() -> Running {
+    Running { incarnation: "1-2-i7".to_owned(), endpoint: endpoint(), age: Duration::ZERO }
+}
+
+fn local(stage: Stage) -> Local {
+    Local::new(stage, digest("a"), Duration::ZERO)
+}
+
+fn up(seen: Seen, last_check: Option<&str>) -> Local {
+    let mut local = local(Stage::Up(running(), Care::Health));
+    local.vitals = Vitals { seen, attempts: 3, last_check: last_check.map(str::to_owned) };
+    local
+}
+
+fn told(assigned: &Assignment, local: Option<Local>, edge: &EdgeReport) -> Vec<Fact> {
+    let locals: BTreeMap<_, _> = local.into_iter().map(|l| (I7, l)).collect();
+    let none = BTreeSet::new();
+    facts(&Sight {
+        standing: Standing::Current,
+        assigned,
+        locals: &locals,
+        edge,
+        stored: &none,
+        known_stored: &none,
+    })
+}
+
+fn observations(work: Work, local: Option<Local>) -> Vec<Observation> {
+    let facts = told(&assigned(work), local, &EdgeReport::default());
+    facts.into_iter().map(|fact| fact.observation).collect()
+}
+
+/// What is told about an instance itself: how it is seen, with which exit.
+fn seen(work: Work, local: Option<Local>) -> Option<(Seen, Option<Exit>)> {
+    let told = observations(work, local);
+    assert!(told.len() <= 1, "{told:?}");
+    told.into_iter().next().map(|o| match o {
+        Observation::Instance { instance: I7, seen, exit, .. } => (seen, exit),
+        other => unreachable!("{other:?}"),
+    })
+}
+
+#[test]
+fn what_the_state_shows_already_is_not_told() {
+    let mut known = work(Want::Run, Seen::Ready);
+    known.instance.endpoint = endpoint();
+    known.instance.last_check = Some("answered 200".to_owned());
+    assert_eq!(seen(known.clone(), Some(up(Seen::Ready, Some("answered 500, expected 200")))), None);
+    let unready = seen(known.clone(), Some(up(Seen::Unready, Some("x"))));
+    assert_eq!(unready, Some((Seen::Unready, None)));
+    known.instance.endpoint = None;
+    assert_eq!(seen(known, Some(up(Seen::Ready, None))), Some((Seen::Ready, None)));
+}
+
+#[test]
+fn a_start_is_told_with_its_address_and_then_with_what_its_checks_bring() {
+    let first = observations(work(Want::Run, Seen::Pending), Some(up(Seen::Starting, None)));
+    let expected = Observation::Instance {
+        instance: I7,
+        seen: Seen::Starting,
+        endpoint: endpoint(),
+        attempts: 3,
+        last_check: None,
+        exit: None,
+    };
+    assert_eq!(first, [expected]);
+
+    let mut known = work(Want::Run, Seen::Starting);
+    known.instance.endpoint = endpoint();
+    let assigned = assigned(known);
+    let later = told(&assigned, Some(up(Seen::Starting, Some("refused"))), &EdgeReport::default());
+    assert!(later.len() == 1 && later[0].pause > Duration::from_secs(1), "{later:?}");
+}
+
+#[test]
+fn an_end_is_told_as_exited_and_its_removal_as_gone() {
+    let exit = || Exit { code: Some(3), ..Exit::default() };
+    let rows = [
+        (Want::Run, Seen::Ready, Stage::Ended(exit()), Some((Seen::Exited, Some(exit())))),
+        (Want::Run, Seen::Exited, Stage::Ended(exit()), None),
+        (Want::Stop, Seen::Exited, Stage::Removing(Some(exit())), None),
+        (Want::Stop, Seen::Exited, Stage::Removed(Some(exit())), Some((Seen::Gone, Some(exit())))),
+        (Want::Stop, Seen::Pending, Stage::Removed(None), Some((Seen::Gone, None))),
+        (Want::Run, Seen::Pending, Stage::Starting, None),
+        (Want::Run, Seen::Pending, Stage::Unstarted, None),
+        (Want::Stop, Seen::Pending, Stage::Unstarted, None),
+    ];
+    for (want, known, stage, expected) in rows {
+        let shown = format!("{want:?} {known:?} {stage:?}");
+        assert_eq!(seen(work(want, known), Some(local(stage))), expected, "{shown}");
+    }
+}
+
+#[test]
+fn what_has_left_no_trace_is_told_only_when_that_is_certain() {
+    for (want, known, expected) in [
+        (Want::Run, Seen::Pending, None),
+        (Want::Run, Seen::Exited, None),
+        (Want::Stop, Seen::Pending, Some(Seen::Gone)),
+        (Want::Stop, Seen::Gone, None),
+        (Want::Run, Seen::Ready, Some(Seen::Exited)),
+        (Want::Drain, Seen::Ready, Some(Seen::Exited)),
+    ] {
+        assert_eq!(seen(work(want, known), None).map(|s| s.0), expected, "{want:?} {known:?}");
+        let assigned = assigned(work(want, known));
+        let (locals, none, edge) = (BTreeMap::new(), BTreeSet::new(), EdgeReport::default());
+        let old = Sight {
+            standing: Standing::MaybeOld,
+            assigned: &assigned,
+            locals: &locals,
+            edge: &edge,
+            stored: &none,
+            known_stored: &none,
+        };
+        assert!(facts(&old).is_empty(), "{want:?} {known:?}");
+    }
+}
+
+#[test]
+fn drains_and_cuts_are_told() {
+    let mut draining = local(Stage::Up(running(), Care::Drain));
+    draining.vitals.seen = Seen::Ready;
+    draining.drain.began_with = Some(12);
+    draining.drain.drained = true;
+    let mut known = work(Want::Drain, Seen::Ready);
+    known.instance.endpoint = endpoint();
+    assert_eq!(
+        observations(known.clone(), Some(draining)),
+        [Observation::Draining { instance: I7, in_flight: 12 }, Observation::Drained { instance: I7 }]
+    );
+    let mut stopping = local(Stage::Stopping(running()));
+    stopping.vitals.seen = Seen::Ready;
+    stopping.cut = Some((2, Instant::now()));
+    known.instance.want = Want::Stop;
+    assert_eq!(observations(known, Some(stopping)), [Observation::Cut { instance: I7, in_flight: 2 }]);
+}
+
+#[test]
+fn tables_artifacts_and_traffic_are_told_when_asked_for() {
+    let environment = EnvironmentId(4);
+    let assigned = Assignment { awaited: Some(8), observed: vec![environment], ..Assignment::default() };
+    let traffic = Traffic { requests: 5, ..Traffic::default() };
+    let mut edge = EdgeReport { index: 7, ..EdgeReport::default() };
+    assert!(told(&assigned, None, &edge).is_empty());
+    edge.index = 9;
+    edge.pid = 1;
+    edge.traffic.insert(environment, traffic);
+    let all: Vec<_> = told(&assigned, None, &edge).into_iter().map(|f| f.observation).collect();
+    let expected = [Observation::Applied { index: 9 }, Observation::Traffic { environment, traffic }];
+    assert_eq!(all, expected);
+
+    let (locals, nothing, edge) = (BTreeMap::new(), Assignment::default(), EdgeReport::default());
+    let sight = Sight {
+        standing: Standing::Current,
+        assigned: &nothing,
+        locals: &locals,
+        edge: &edge,
+        stored: &[digest("a"), digest("b")].into(),
+        known_stored: &[digest("b"), digest("c")].into(),
+    };
+    let all: Vec<_> = facts(&sight).into_iter().map(|f| f.observation).collect();
+    let artifact = |name: &str, stored| Observation::Artifact { digest: digest(name), stored };
+    assert_eq!(all, [artifact("a", true), artifact("c", false)]);
+}

@@ -1,0 +1,116 @@
+//! Looks after the health of one running instance until it is told to stop, or the instance is another.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use temps_core::assignment::Work;
+use temps_core::model::{Health, InstanceId, Millis, Seen};
+
+use crate::gate::Gate;
+use crate::probe;
+use crate::runtime::{Running, Runtime};
+
+/// What is known about the health of a running instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Vitals {
+    /// Starting, ready or unready.
+    pub(crate) seen: Seen,
+    /// Checks until it was ready for the first time.
+    pub(crate) attempts: u32,
+    /// What the last check brought.
+    pub(crate) last_check: Option<String>,
+}
+
+impl Vitals {
+    /// What the cluster knows already, so that an instance that is found again does not fall back.
+    pub(crate) fn known(work: &Work) -> Self {
+        let instance = &work.instance;
+        let seen = match instance.seen {
+            Seen::Ready => Seen::Ready,
+            Seen::Unready => Seen::Unready,
+            Seen::Pending | Seen::Starting | Seen::Exited | Seen::Gone => Seen::Starting,
+        };
+        Self { seen, attempts: instance.attempts, last_check: instance.last_check.clone() }
+    }
+}
+
+/// One running instance whose health is looked after.
+pub(crate) struct Patient {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) work: Work,
+    pub(crate) running: Running,
+}
+
+impl Patient {
+    /// Tells whenever something has changed. Returns when the instance is not this start any more; how it
+    /// ended, others will know.
+    pub(crate) async fn look_after(self, known: Vitals, tell: impl Fn(InstanceId, Vitals) + Send) {
+        let since = Instant::now();
+        match (&self.work.health, port(&self.running)) {
+            (Some(health), Some(port)) => self.probe(health, port, since, known, tell).await,
+            (Some(_), None) => {
+                tracing::error!(instance = %self.work.instance.id, "there is no address to check");
+            }
+            (None, _) => self.settle(known, tell).await,
+        }
+    }
+
+    /// Without HTTP, staying up is all there is to see.
+    async fn settle(&self, known: Vitals, tell: impl Fn(InstanceId, Vitals)) {
+        if known.seen == Seen::Ready {
+            return;
+        }
+        let settle = Duration::from_millis(self.work.settle);
+        tokio::time::sleep(settle.saturating_sub(self.running.age)).await;
+        if self.is_the_same().await {
+            tell(self.work.instance.id, Vitals { seen: Seen::Ready, attempts: 0, last_check: None });
+        }
+    }
+
+    async fn probe(
+        &self,
+        health: &Health,
+        port: u16,
+        since: Instant,
+        known: Vitals,
+        tell: impl Fn(InstanceId, Vitals),
+    ) {
+        let mut gate = Gate::new(health.clone(), known.seen);
+        let mut vitals = known;
+        let mut was_ready = self.work.instance.was_ready;
+        loop {
+            let began = Instant::now();
+            let answer = probe::check(port, &self.work.host, health).await;
+            if !self.is_the_same().await {
+                // The answer may be somebody else's.
+                return;
+            }
+            let pause = gate.record(self.age(since, began), answer.passed);
+            let mut now = vitals.clone();
+            if !was_ready {
+                now.attempts = now.attempts.saturating_add(1);
+            }
+            was_ready |= gate.seen() == Seen::Ready;
+            now.seen = gate.seen();
+            now.last_check = Some(answer.text);
+            if now != vitals {
+                vitals = now;
+                tell(self.work.instance.id, vitals.clone());
+            }
+            tokio::time::sleep_until((began + Duration::from_millis(pause)).into()).await;
+        }
+    }
+
+    fn age(&self, since: Instant, at: Instant) -> Millis {
+        let age = self.running.age + at.duration_since(since);
+        Millis::try_from(age.as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    async fn is_the_same(&self) -> bool {
+        self.runtime.is(self.work.instance.id, &self.running.incarnation).await
+    }
+}
+
+fn port(running: &Running) -> Option<u16> {
+    running.endpoint.as_ref()?.address.rsplit_once(':')?.1.parse().ok()
+}

@@ -1,0 +1,118 @@
+//! One instance as this node knows it.
+
+use std::time::{Duration, Instant};
+
+use temps_core::model::{Exit, Seen};
+use tokio::task::AbortHandle;
+
+use crate::diff::Phase;
+use crate::drain::Drain;
+use crate::health::Vitals;
+use crate::runtime::{Condition, Found, Running};
+
+/// How far an instance is.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// Prepared by a server that has ended since, and never started.
+    Unstarted,
+    /// Being started.
+    Starting,
+    /// Running.
+    Up(Running, Care),
+    /// Asked to end.
+    Stopping(Running),
+    /// Ended; its traces are there.
+    Ended(Exit),
+    /// Its traces are being removed.
+    Removing(Option<Exit>),
+    /// Nothing is left.
+    Removed(Option<Exit>),
+}
+
+/// How a running instance is looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// It was only found or started.
+    Nothing,
+    /// Its health is checked.
+    Health,
+    /// What is in flight for it is watched.
+    Drain,
+}
+
+/// One instance as this node knows it.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) stage: Stage,
+    /// The artifact that it needs.
+    pub(crate) digest: String,
+    /// Time between the stop signal and the kill, where it is not assigned any more.
+    pub(crate) stop_grace: Duration,
+    pub(crate) vitals: Vitals,
+    pub(crate) drain: Drain,
+    /// Requests that the stop cuts, and when that was seen.
+    pub(crate) cut: Option<(u64, Instant)>,
+    /// Something failed; it is tried again then.
+    pub(crate) not_before: Option<Instant>,
+    /// The task that checks its health.
+    pub(crate) checks: Option<AbortHandle>,
+}
+
+impl Local {
+    pub(crate) fn new(stage: Stage, digest: String, stop_grace: Duration) -> Self {
+        Self {
+            stage,
+            digest,
+            stop_grace,
+            vitals: Vitals { seen: Seen::Starting, attempts: 0, last_check: None },
+            drain: Drain::default(),
+            cut: None,
+            not_before: None,
+            checks: None,
+        }
+    }
+
+    pub(crate) fn found(found: Found) -> Self {
+        let stage = match found.condition {
+            Condition::Running(running) => Stage::Up(running, Care::Nothing),
+            Condition::Ended(exit) => Stage::Ended(exit),
+            Condition::Unstarted => Stage::Unstarted,
+        };
+        Self::new(stage, found.digest, found.stop_grace)
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match &self.stage {
+            Stage::Unstarted => Phase::Unstarted,
+            Stage::Starting => Phase::Starting,
+            Stage::Up(_, Care::Nothing) => Phase::Found,
+            Stage::Up(_, Care::Health) => Phase::Running,
+            Stage::Up(_, Care::Drain) => Phase::Draining,
+            Stage::Stopping(_) => Phase::Stopping,
+            Stage::Ended(_) => Phase::Ended,
+            Stage::Removing(_) => Phase::Removing,
+            Stage::Removed(_) => Phase::Removed,
+        }
+    }
+
+    /// What runs, where something does.
+    pub(crate) fn running(&self) -> Option<&Running> {
+        match &self.stage {
+            Stage::Up(running, _) | Stage::Stopping(running) => Some(running),
+            Stage::Unstarted | Stage::Starting | Stage::Ended(_) | Stage::Removing(_) | Stage::Removed(_) => {
+                None
+            }
+        }
+    }
+
+    /// Nothing of it runs, and nothing of it is about to.
+    pub(crate) fn is_down(&self) -> bool {
+        self.running().is_none() && !matches!(self.stage, Stage::Starting)
+    }
+
+    pub(crate) fn end_checks(&mut self) {
+        if let Some(checks) = self.checks.take() {
+            checks.abort();
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! One health check over HTTP/1.1.
+//!
+//! A check looks like real traffic: the same port, the application's own Host. It follows no redirect,
+//! and only the expected status passes. What the answers add up to is not known here.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use hyper::{Request, Response, header};
+use hyper_util::rt::TokioIo;
+use temps_core::model::Health;
+use temps_core::text;
+use tokio::net::TcpStream;
+
+/// How applications recognise a check in their logs.
+const USER_AGENT: &str = concat!("temps-health/", env!("CARGO_PKG_VERSION"));
+/// How much of an answer's body is read, so that small servers do not see a broken connection.
+const BODY_READ: usize = 64 * 1024;
+/// How long that may take.
+const BODY_WAIT: Duration = Duration::from_millis(50);
+/// How much of a `Location` is shown.
+const LOCATION_SHOWN: usize = 200;
+
+/// What a check brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// It was the expected status.
+    pub(crate) passed: bool,
+    /// What came, for a person. It is the same text for the same answer.
+    pub(crate) text: String,
+}
+
+/// Makes one check on a fresh connection.
+pub(crate) async fn check(port: u16, host: &str, health: &Health) -> Answer {
+    let limit = Duration::from_millis(health.timeout);
+    match tokio::time::timeout(limit, ask(port, host, &health.path)).await {
+        Ok(Ok(response)) => judge(&response, health.expect),
+        Ok(Err(text)) => Answer { passed: false, text },
+        Err(_) => {
+            Answer { passed: false, text: format!("no answer within {}", text::duration(health.timeout)) }
+        }
+    }
+}
+
+fn judge(response: &Response<()>, expect: u16) -> Answer {
+    let status = response.status().as_u16();
+    if status == expect {
+        return Answer { passed: true, text: format!("answered {status}") };
+    }
+    let to = match response.headers().get(header::LOCATION) {
+        Some(location) => format!(" to {}", shown(location.as_bytes())),
+        None => String::new(),
+    };
+    Answer { passed: false, text: format!("answered {status}{to}, expected {expect}") }
+}
+
+fn shown(location: &[u8]) -> String {
+    let text = String::from_utf8_lossy(location);
+    text.chars().filter(|c| !c.is_control()).take(LOCATION_SHOWN).collect()
+}
+
+async fn ask(port: u16, host: &str, path: &str) -> Result<Response<()>, String> {
+    let request = Request::get(path)
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::ACCEPT, "*/*")
+        .header("x-forwarded-proto", "http")
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| format!("the check cannot be made with path {path:?} and host {host:?}: {error}"))?;
+
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let stream = TcpStream::connect(address).await.map_err(|error| unreachable(port, &error))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    let asking = async {
+        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+        Ok(without_body(response).await)
+    };
+    tokio::pin!(connection);
+    tokio::pin!(asking);
+    // The connection only moves while it is polled; its own end is told through the request.
+    tokio::select! {
+        biased;
+        response = &mut asking => response,
+        _ = &mut connection => asking.await,
+    }
+}
+
+async fn without_body(response: Response<Incoming>) -> Response<()> {
+    let (parts, body) = response.into_parts();
+    let _ = tokio::time::timeout(BODY_WAIT, Limited::new(body, BODY_READ).collect()).await;
+    Response::from_parts(parts, ())
+}
+
+fn unreachable(port: u16, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!("connection refused on port {port}"),
+        _ => format!("no connection to port {port}: {error}"),
+    }
+}
+
+fn broken(error: &hyper::Error) -> String {
+    if error.is_parse() {
+        return format!("not HTTP: {error}");
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionReset) {
+            return "the connection was reset without an answer".to_owned();
+        }
+        cause = inner.source();
+    }
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return "the connection was closed without an answer".to_owned();
+    }
+    format!("no answer: {error}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::{Answer, check};
+use temps_core::model::Health;
+
+fn health() -> Health {
+    Health { path: "/up".to_owned(), timeout: 300, ..Health::default() }
+}
+
+/// A server that reads one request head, answers the bytes and closes; gives the head.
+async fn server(answer: &'static [u8]) -> (u16, oneshot::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let (tell, told) = oneshot::channel();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a whole head"));
+        }
+        stream.write_all(answer).await.expect("written");
+        let _ = tell.send(String::from_utf8(head).expect("ASCII"));
+    });
+    (port, told)
+}
+
+async fn answer_to(bytes: &'static [u8]) -> Answer {
+    let (port, _told) = server(bytes).await;
+    check(port, "a.test", &health()).await
+}
+
+#[tokio::test]
+async fn only_the_expected_status_passes() {
+    let good = answer_to(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    assert_eq!(good, Answer { passed: true, text: "answered 200".to_owned() });
+    for (bytes, text) in [
+        (&b"HTTP/1.1 204 No Content\r\n\r\n"[..], "answered 204, expected 200"),
+        (b"HTTP/1.1 304 Not Modified\r\n\r\n", "answered 304, expected 200"),
+        (b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n", "answered 401, expected 200"),
+        (b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n", "answered 500, expected 200"),
+        (
+            b"HTTP/1.1 302 Found\r\nlocation: http://other.test/ok\r\ncontent-length: 0\r\n\r\n",
+            "answered 302 to http://other.test/ok, expected 200",
+        ),
+    ] {
+        assert_eq!(answer_to(bytes).await, Answer { passed: false, text: text.to_owned() });
+    }
+}
+
+#[tokio::test]
+async fn a_check_looks_like_traffic_of_the_application() {
+    let (port, told) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    assert!(check(port, "a.test", &health()).await.passed);
+    let head = told.await.expect("a request").to_ascii_lowercase();
+    assert!(head.starts_with("get /up http/1.1\r\n"), "{head}");
+    for line in ["host: a.test\r\n", "user-agent: temps-health/", "x-forwarded-proto: http\r\n"] {
+        assert!(head.contains(line), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_silence_has_its_own_words() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    // Nobody accepts: the kernel connects, and nothing answers.
+    assert_eq!(check(port, "a.test", &health()).await.text, "no answer within 300ms");
+    drop(listener);
+    assert_eq!(check(port, "a.test", &health()).await.text, format!("connection refused on port {port}"));
+
+    // What an application that speaks only TLS answers to a plain request.
+    let text = answer_to(b"\x15\x03\x01\x00\x02\x02\x46").await.text;
+    assert!(text.starts_with("not HTTP: "), "{text}");
+    assert_eq!(answer_to(b"").await.text, "the connection was closed without an answer");
+    let text = check(port, "a\nb", &health()).await.text;
+    assert!(text.starts_with("the check cannot be made"), "{text}");
+}
+
+#[tokio::test]
+async fn an_endless_body_does_not_hold_up_the_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
+        stream.write_all(head).await.expect("written");
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+    });
+    assert!(check(port, "a.test", &health()).await.passed);
+}

@@ -1,0 +1,58 @@
+//! Pieces of state for tests.
+
+use std::collections::BTreeMap;
+
+use temps_core::assignment::{Assignment, Work};
+use temps_core::model::{
+    Artifact, EnvironmentId, Health, Instance, InstanceId, NodeId, ReleaseId, Seen, Want,
+};
+
+/// A digest that only its first letters tell from others.
+pub(crate) fn digest(name: &str) -> String {
+    format!("{name:0<64}")
+}
+
+/// Instance 7 of an HTTP process on node 1.
+pub(crate) fn work(want: Want, seen: Seen) -> Work {
+    let instance = Instance {
+        id: InstanceId(7),
+        environment: EnvironmentId(1),
+        release: ReleaseId(1),
+        process: "web".to_owned(),
+        slot: 0,
+        node: NodeId(1),
+        deployment: None,
+        want,
+        seen,
+        was_ready: seen >= Seen::Ready,
+        admitted: None,
+        withdrawn: None,
+        endpoint: None,
+        attempts: 0,
+        last_check: None,
+        drain_deadline: None,
+        drained: false,
+        cut: 0,
+        exit: None,
+        lost: false,
+        created_at: 0,
+    };
+    Work {
+        instance,
+        artifact: Artifact { digest: digest("a"), bytes: 1 },
+        command: String::new(),
+        variables: BTreeMap::new(),
+        project: "shop".to_owned(),
+        environment: "production".to_owned(),
+        health: Some(Health::default()),
+        host: "shop.localhost".to_owned(),
+        settle: 10_000,
+        stop_grace: 10_000,
+        withdrawn_everywhere: false,
+    }
+}
+
+/// An assignment of one instance.
+pub(crate) fn assigned(work: Work) -> Assignment {
+    Assignment { index: 5, instances: BTreeMap::from([(work.instance.id, work)]), ..Assignment::default() }
+}

@@ -1,0 +1,8 @@
+//! One node with real processes, as its users and its restarts would meet it.
+
+mod cluster;
+mod lifecycle;
+mod process;
+mod restart;
+mod supervisor;
+mod support;

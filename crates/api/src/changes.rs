@@ -1,0 +1,175 @@
+//! What changes something: one command for the log each.
+
+use std::time::Duration;
+
+use temps_core::command::{Command, Made, Outcome, Receipt};
+use temps_core::model::{Artifact, DeploymentId, Opaque};
+use temps_ledger::Proposal;
+use temps_wire::proto::{
+    Accepted, CancelRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
+    CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest, RollbackRequest,
+    ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse,
+};
+use temps_wire::token::{ApiToken, Fingerprint, JoinToken};
+use tonic::Status;
+
+use crate::bundles;
+use crate::caller::{Caller, parse_role};
+use crate::desk::{Answer, Desk};
+use crate::limits;
+use crate::refusal::{refused, unanswered};
+
+/// How long a join token is valid unless asked otherwise.
+const JOIN_TTL: Duration = Duration::from_secs(60 * 60);
+/// How long a join token can be valid.
+const JOIN_TTL_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How many machines a join token can admit.
+const JOIN_USES_MAX: u32 = 1_000;
+
+pub(crate) async fn deploy(desk: &Desk, caller: Caller, request: DeployRequest) -> Answer<Accepted> {
+    limits::environment(&request.project, &request.environment)?;
+    limits::bundle(&request.digest, request.bytes)?;
+    let spec = limits::spec(&request.spec)?;
+    if !bundles::is_anywhere(desk, &request.digest).await {
+        return Err(Status::not_found(format!(
+            "no reachable node stores bundle {}; send it again",
+            request.digest
+        )));
+    }
+    let command = Command::Deploy {
+        project: request.project,
+        environment: request.environment,
+        artifact: Artifact { digest: request.digest, bytes: request.bytes },
+        spec,
+        supersede: request.supersede,
+    };
+    accepted(&desk.propose(&caller, command).await?)
+}
+
+pub(crate) async fn rollback(desk: &Desk, caller: Caller, request: RollbackRequest) -> Answer<Accepted> {
+    limits::environment(&request.project, &request.environment)?;
+    let command = Command::Rollback {
+        project: request.project,
+        environment: request.environment,
+        to: request.to.map(DeploymentId),
+    };
+    accepted(&desk.propose(&caller, command).await?)
+}
+
+pub(crate) async fn cancel(desk: &Desk, caller: Caller, request: CancelRequest) -> Answer<Accepted> {
+    let command = Command::Cancel { deployment: DeploymentId(request.deployment) };
+    let receipt = desk.propose(&caller, command).await?;
+    let no_change = matches!(receipt.outcome, Outcome::NoChange(_));
+    Ok(Accepted { deployment: request.deployment, no_change })
+}
+
+pub(crate) async fn scale(desk: &Desk, caller: Caller, request: ScaleRequest) -> Answer<ScaleResponse> {
+    limits::environment(&request.project, &request.environment)?;
+    limits::names("process name", request.instances.keys())?;
+    let command = Command::Scale {
+        project: request.project,
+        environment: request.environment,
+        instances: request.instances,
+    };
+    desk.propose(&caller, command).await?;
+    Ok(ScaleResponse {})
+}
+
+pub(crate) async fn set_variables(
+    desk: &Desk,
+    caller: Caller,
+    request: SetVariablesRequest,
+) -> Answer<SetVariablesResponse> {
+    limits::environment(&request.project, &request.environment)?;
+    limits::names("variable name", request.set.keys())?;
+    limits::names("variable name", request.remove.iter())?;
+    let command = Command::SetVariables {
+        project: request.project,
+        environment: request.environment,
+        set: request.set.into_iter().map(|(name, value)| (name, Opaque(value))).collect(),
+        remove: request.remove,
+    };
+    desk.propose(&caller, command).await?;
+    Ok(SetVariablesResponse {})
+}
+
+pub(crate) async fn create_project(
+    desk: &Desk,
+    caller: Caller,
+    request: CreateProjectRequest,
+) -> Answer<CreateProjectResponse> {
+    limits::text("the project name", &request.name)?;
+    desk.propose(&caller, Command::CreateProject { name: request.name }).await?;
+    Ok(CreateProjectResponse {})
+}
+
+pub(crate) async fn create_token(
+    desk: &Desk,
+    caller: Caller,
+    request: CreateTokenRequest,
+) -> Answer<CreateTokenResponse> {
+    limits::text("the token name", &request.name)?;
+    let role = parse_role(&request.role)?;
+    let token = desk.secret(&caller, ApiToken::random, ApiToken::derived)?;
+    let command = Command::CreateToken { name: request.name, hash: token.hash(), role };
+    desk.propose(&caller, command).await?;
+    Ok(CreateTokenResponse { token: token.reveal() })
+}
+
+pub(crate) async fn create_join_token(
+    desk: &Desk,
+    caller: Caller,
+    request: CreateJoinTokenRequest,
+) -> Answer<CreateJoinTokenResponse> {
+    let ttl = match request.ttl_ms {
+        0 => JOIN_TTL,
+        millis => Duration::from_millis(millis),
+    };
+    if ttl > JOIN_TTL_MAX {
+        return Err(Status::invalid_argument("a join token is valid for at most 30 days"));
+    }
+    if request.uses > JOIN_USES_MAX {
+        return Err(Status::invalid_argument(format!(
+            "a join token admits at most {JOIN_USES_MAX} machines"
+        )));
+    }
+    let token = desk.secret(&caller, JoinToken::random, JoinToken::derived)?;
+    let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    let command = Command::CreateJoinToken { hash: token.hash(), ttl, uses: request.uses.max(1) };
+    desk.propose(&caller, command).await?;
+    Ok(CreateJoinTokenResponse { token: token.reveal() })
+}
+
+impl Desk {
+    /// Proposes a command in the caller's name and under its key.
+    async fn propose(&self, caller: &Caller, command: Command) -> Answer<Receipt> {
+        let proposal = Proposal { key: caller.key(), by: caller.name.clone(), command };
+        let receipt = self.ledger.propose(proposal).await.map_err(|e| unanswered(&e))?;
+        receipt.made().map_err(|e| refused(&e))?;
+        Ok(receipt)
+    }
+
+    /// A new secret. Under one key it is the same however often, and on whichever node, it is asked
+    /// for: the log takes the first, and the answer to a repetition has to be that one.
+    fn secret<T>(
+        &self,
+        caller: &Caller,
+        random: fn(Fingerprint) -> T,
+        derived: fn(Fingerprint, &[u8], &str) -> T,
+    ) -> Answer<T> {
+        let cluster = self.identity.ca_fingerprint().map_err(|e| Status::internal(e.to_string()))?;
+        Ok(match caller.key() {
+            None => random(cluster),
+            Some(key) => derived(cluster, self.identity.ca_key_pem.as_bytes(), &key),
+        })
+    }
+}
+
+fn accepted(receipt: &Receipt) -> Answer<Accepted> {
+    let no_change = matches!(receipt.outcome, Outcome::NoChange(_));
+    match receipt.made() {
+        Ok(Made::Deployment(id)) => Ok(Accepted { deployment: id.0, no_change }),
+        Ok(other) => Err(Status::internal(format!("the key was used for something else before ({other:?})"))),
+        Err(why) => Err(refused(&why)),
+    }
+}

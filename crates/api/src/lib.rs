@@ -1,0 +1,25 @@
+//! The front desk of a node: what people, programs and other nodes may ask, and who may ask it.
+//!
+//! How the log is replicated, where artifacts lie and where logs come from is not known here; see
+//! [`parts`]. Which deployment step comes next is not known here either.
+
+mod bundles;
+mod caller;
+mod changes;
+mod desk;
+mod join;
+mod limits;
+mod logs;
+mod operations;
+pub mod parts;
+mod peer;
+mod reads;
+mod refusal;
+mod transfer;
+mod views;
+mod watch;
+
+pub use desk::{Desk, routes};
+
+#[cfg(test)]
+mod tests;

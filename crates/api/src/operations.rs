@@ -1,0 +1,67 @@
+//! Every operation, who may ask for it, and who answers: the one place where that is declared.
+//!
+//! An operation that is not in the table, or has no role there, does not compile.
+
+use temps_core::model::Role;
+use temps_wire::proto::temps_server::Temps;
+use temps_wire::proto::{
+    Accepted, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
+    CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse,
+    CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail, Event, GetDeploymentRequest,
+    HasBundleRequest, HasBundleResponse, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest,
+    ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
+    ListVariablesResponse, LogLine, LogsRequest, PutBundleResponse, RollbackRequest, ScaleRequest,
+    ScaleResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
+    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::caller::Claim;
+use crate::desk::{Desk, Lines};
+use crate::{bundles, changes, logs, reads, watch};
+
+macro_rules! operations {
+    ($($operation:ident: $asked:ty => $answer:ty, $role:ident, $what:literal, $handler:path;)*) => {
+        #[tonic::async_trait]
+        impl Temps for Desk {
+            type WatchDeploymentStream = Lines<Event>;
+            type LogsStream = Lines<LogLine>;
+
+            $(
+                async fn $operation(&self, request: Request<$asked>) -> Result<Response<$answer>, Status> {
+                    let claim = Claim::of(&request)?;
+                    let caller = self.admit(claim, Role::$role, $what).await?;
+                    $handler(self, caller, request.into_inner()).await.map(Response::new)
+                }
+            )*
+        }
+
+        /// Every operation with its least role.
+        #[cfg(test)]
+        pub(crate) const ROLES: &[(&str, Role)] = &[$((stringify!($operation), Role::$role)),*];
+    };
+}
+
+operations! {
+    who_am_i: WhoAmIRequest => WhoAmIResponse, Viewer, "asking who one is", reads::who_am_i;
+    list_deployments: ListDeploymentsRequest => ListDeploymentsResponse, Viewer, "reading", reads::list_deployments;
+    get_deployment: GetDeploymentRequest => DeploymentDetail, Viewer, "reading", reads::get_deployment;
+    watch_deployment: WatchDeploymentRequest => Lines<Event>, Viewer, "watching", watch::watch_deployment;
+    status: StatusRequest => StatusResponse, Viewer, "reading", reads::status;
+    logs: LogsRequest => Lines<LogLine>, Viewer, "reading logs", logs::logs;
+    // The values need a deployer; its handler checks that.
+    list_variables: ListVariablesRequest => ListVariablesResponse, Viewer, "reading", reads::list_variables;
+    list_projects: ListProjectsRequest => ListProjectsResponse, Viewer, "reading", reads::list_projects;
+    list_nodes: ListNodesRequest => ListNodesResponse, Viewer, "reading", reads::list_nodes;
+    cluster_status: ClusterStatusRequest => ClusterStatusResponse, Viewer, "reading", reads::cluster_status;
+    has_bundle: HasBundleRequest => HasBundleResponse, Deployer, "deploying", bundles::has_bundle;
+    put_bundle: Streaming<BundleChunk> => PutBundleResponse, Deployer, "deploying", bundles::put_bundle;
+    deploy: DeployRequest => Accepted, Deployer, "deploying", changes::deploy;
+    rollback: RollbackRequest => Accepted, Deployer, "rolling back", changes::rollback;
+    cancel: CancelRequest => Accepted, Deployer, "cancelling", changes::cancel;
+    scale: ScaleRequest => ScaleResponse, Deployer, "scaling", changes::scale;
+    set_variables: SetVariablesRequest => SetVariablesResponse, Deployer, "setting variables", changes::set_variables;
+    create_project: CreateProjectRequest => CreateProjectResponse, Deployer, "creating a project", changes::create_project;
+    create_token: CreateTokenRequest => CreateTokenResponse, Admin, "creating a token", changes::create_token;
+    create_join_token: CreateJoinTokenRequest => CreateJoinTokenResponse, Admin, "creating a join token", changes::create_join_token;
+}

@@ -1,0 +1,149 @@
+//! What only reads. Where the cluster has no quorum, what helps to repair it is answered from what
+//! this node knows, and everything else is refused.
+
+use temps_core::model::{ClusterState, DeploymentId, Environment, Role};
+use temps_wire::proto::{
+    ClusterStatusRequest, ClusterStatusResponse, DeploymentDetail, GetDeploymentRequest,
+    ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
+    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, StatusRequest,
+    StatusResponse, WhoAmIRequest, WhoAmIResponse,
+};
+use tonic::Status;
+
+use crate::caller::{Caller, role_word};
+use crate::desk::{Answer, Desk};
+use crate::limits;
+use crate::views::{self, Views};
+
+/// How many deployments are listed unless asked otherwise, and at most.
+const LISTED: u32 = 20;
+const LISTED_MAX: u32 = 500;
+
+pub(crate) async fn who_am_i(desk: &Desk, caller: Caller, _: WhoAmIRequest) -> Answer<WhoAmIResponse> {
+    let node = desk.name(&desk.ledger.state());
+    Ok(WhoAmIResponse { name: caller.name, role: role_word(caller.role).to_owned(), node })
+}
+
+pub(crate) async fn list_deployments(
+    desk: &Desk,
+    _: Caller,
+    request: ListDeploymentsRequest,
+) -> Answer<ListDeploymentsResponse> {
+    let state = desk.fresh().await?;
+    let chosen: Vec<_> =
+        choose(&state, &request.project, &request.environment)?.into_iter().map(|e| e.id).collect();
+    let limit = match request.limit {
+        0 => LISTED,
+        limit => limit.min(LISTED_MAX),
+    };
+    let views = Views::new(&state, desk.ledger.now());
+    let of_them = state.deployments.values().rev().filter(|d| chosen.contains(&d.environment));
+    let deployments = of_them.take(limit as usize).map(|d| views.deployment(d)).collect();
+    Ok(ListDeploymentsResponse { deployments })
+}
+
+pub(crate) async fn get_deployment(
+    desk: &Desk,
+    _: Caller,
+    request: GetDeploymentRequest,
+) -> Answer<DeploymentDetail> {
+    let state = desk.fresh().await?;
+    let id = DeploymentId(request.number);
+    let deployment = state
+        .deployments
+        .get(&id)
+        .ok_or_else(|| Status::not_found(format!("there is no deployment {id}")))?;
+    let instances = state.instances.values().filter(|i| i.deployment == Some(id));
+    let events = state.events.values().filter(|e| e.deployment == Some(id));
+    Ok(DeploymentDetail {
+        deployment: Some(Views::new(&state, desk.ledger.now()).deployment(deployment)),
+        instances: instances.map(|i| views::instance(&state, i)).collect(),
+        events: events.map(|e| views::event(&state, e)).collect(),
+    })
+}
+
+pub(crate) async fn status(desk: &Desk, _: Caller, request: StatusRequest) -> Answer<StatusResponse> {
+    let state = desk.at_hand().await.state;
+    let views = Views::new(&state, desk.ledger.now());
+    let chosen = choose(&state, &request.project, &request.environment)?;
+    Ok(StatusResponse { environments: chosen.into_iter().map(|e| views.environment(e)).collect() })
+}
+
+pub(crate) async fn list_variables(
+    desk: &Desk,
+    caller: Caller,
+    request: ListVariablesRequest,
+) -> Answer<ListVariablesResponse> {
+    if request.values {
+        caller.needs(Role::Deployer, "reading the values of variables")?;
+    }
+    limits::environment(&request.project, &request.environment)?;
+    let state = desk.fresh().await?;
+    let environment = find(&state, &request.project, &request.environment)?;
+    let shown = |value: &str| if request.values { value.to_owned() } else { String::new() };
+    let variables =
+        environment.variables.iter().map(|(name, value)| (name.clone(), shown(&value.0))).collect();
+    Ok(ListVariablesResponse { variables })
+}
+
+pub(crate) async fn list_projects(
+    desk: &Desk,
+    _: Caller,
+    _: ListProjectsRequest,
+) -> Answer<ListProjectsResponse> {
+    let state = desk.fresh().await?;
+    let mut names: Vec<_> = state.projects.values().map(|p| p.name.clone()).collect();
+    names.sort();
+    Ok(ListProjectsResponse { names })
+}
+
+pub(crate) async fn list_nodes(desk: &Desk, _: Caller, _: ListNodesRequest) -> Answer<ListNodesResponse> {
+    let state = desk.at_hand().await.state;
+    let leader = desk.ledger.leadership().borrow().leader;
+    Ok(ListNodesResponse { nodes: state.nodes.values().map(|n| views::node(&state, n, leader)).collect() })
+}
+
+pub(crate) async fn cluster_status(
+    desk: &Desk,
+    _: Caller,
+    _: ClusterStatusRequest,
+) -> Answer<ClusterStatusResponse> {
+    let at_hand = desk.at_hand().await;
+    let state = at_hand.state;
+    let leadership = *desk.ledger.leadership().borrow();
+    let leader = leadership.leader;
+    Ok(ClusterStatusResponse {
+        node: desk.name(&state),
+        leader: leader.map(|node| node.0),
+        term: leadership.term,
+        index: state.index,
+        nodes: state.nodes.values().map(|n| views::node(&state, n, leader)).collect(),
+        state_hash: state.hash(),
+        quorum: at_hand.fresh,
+    })
+}
+
+/// The environments of a project, or of all; all environments, or one.
+fn choose<'a>(state: &'a ClusterState, project: &str, environment: &str) -> Answer<Vec<&'a Environment>> {
+    limits::environment(project, environment)?;
+    if !project.is_empty() && !environment.is_empty() {
+        return find(state, project, environment).map(|found| vec![found]);
+    }
+    if !project.is_empty() && state.project(project).is_none() {
+        return Err(Status::not_found(format!("there is no project {project:?}")));
+    }
+    let of_project = |e: &&Environment| {
+        project.is_empty() || state.projects.get(&e.project).is_some_and(|p| p.name == project)
+    };
+    let named = |e: &&Environment| environment.is_empty() || e.name == environment;
+    Ok(state.environments.values().filter(of_project).filter(named).collect())
+}
+
+pub(crate) fn find<'a>(state: &'a ClusterState, project: &str, environment: &str) -> Answer<&'a Environment> {
+    state.environment(project, environment).ok_or_else(|| {
+        Status::not_found(match state.project(project) {
+            None => format!("there is no project {project:?}"),
+            Some(_) => format!("there is no environment {environment:?} of project {project:?}"),
+        })
+    })
+}

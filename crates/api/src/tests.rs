@@ -1,0 +1,10 @@
+mod bundles;
+mod changes;
+mod cluster;
+mod join;
+mod logs;
+mod memory;
+mod peer;
+mod quorum;
+mod roles;
+mod watch;

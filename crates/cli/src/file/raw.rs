@@ -1,0 +1,188 @@
+//! The file as it is written: nothing is merged, nothing has a default.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+pub(super) type Text = Option<Spanned<String>>;
+pub(super) type Number = Option<Spanned<u32>>;
+pub(super) type Duration = Option<Spanned<Written>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    pub(super) project: Project,
+    pub(super) processes: BTreeMap<Spanned<String>, Process>,
+    pub(super) health: Health,
+    pub(super) deploy: Deploy,
+    pub(super) rollback: Rollback,
+    pub(super) routes: Routes,
+    pub(super) env: Variables,
+    pub(super) environments: BTreeMap<Spanned<String>, Environment>,
+}
+
+pub(super) type Variables = BTreeMap<Spanned<String>, Spanned<Value>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Project {
+    pub(super) name: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Process {
+    pub(super) command: Text,
+    pub(super) port: Option<Spanned<u32>>,
+    pub(super) instances: Number,
+    pub(super) http: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Health {
+    pub(super) path: Text,
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
+    pub(super) healthy_threshold: Number,
+    pub(super) unhealthy_threshold: Number,
+    pub(super) start_period: Duration,
+    pub(super) expect: Option<Spanned<Status>>,
+    pub(super) host: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Deploy {
+    pub(super) strategy: Text,
+    pub(super) max_surge: Number,
+    pub(super) max_unavailable: Number,
+    pub(super) drain_timeout: Duration,
+    pub(super) stop_grace: Duration,
+    pub(super) deadline: Duration,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Rollback {
+    pub(super) watch: Duration,
+    pub(super) crash_limit: Number,
+    pub(super) keep: Number,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Routes {
+    pub(super) domains: Option<Vec<Spanned<String>>>,
+    pub(super) path_prefix: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Environment {
+    pub(super) processes: BTreeMap<Spanned<String>, Override>,
+    pub(super) routes: Routes,
+    pub(super) env: Variables,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Override {
+    pub(super) instances: Number,
+}
+
+/// A duration that was understood.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a duration such as \"30s\"")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Written, E> {
+                super::duration::parse(text).map(Written).map_err(E::custom)
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Written, E> {
+                self.visit_str(&n.to_string())
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// An HTTP status; `200` and `"200"` are the same.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Status(pub(super) u16);
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Status;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an HTTP status such as 200")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Status, E> {
+                let status = text.parse().ok().filter(|status| (100..=599).contains(status));
+                status
+                    .map(Status)
+                    .ok_or_else(|| E::custom(format!("\"{text}\" is not an HTTP status from 100 to 599")))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Status, E> {
+                self.visit_str(&n.to_string())
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// The value of a variable. It never prints, as it may be a secret.
+#[derive(Clone)]
+pub(super) struct Value(pub(super) String);
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text in quotes")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
+                Ok(Value(text.to_owned()))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Value, E> {
+                Err(E::custom("the value of a variable is a text; put it in quotes"))
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Value, E> {
+                self.visit_i64(0)
+            }
+
+            fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Value, E> {
+                self.visit_i64(0)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}

@@ -1,0 +1,322 @@
+//! From what is written to what is deployed: defaults, overrides of an environment, checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use temps_core::host;
+use temps_core::model::{
+    DeployRules, Health, Millis, Opaque, ProcessSpec, RollbackRules, RouteRules, Spec, Strategy, Variables,
+};
+use temps_core::text;
+use toml::Spanned;
+
+use super::problem::Problem;
+use super::{EXAMPLE, ProjectFile, raw};
+use crate::names;
+
+/// A check that takes longer could not tell a dead instance in useful time.
+const TIMEOUT_MAX: Millis = 60_000;
+/// The most instances of one process.
+const INSTANCES_MAX: u32 = 1_000;
+/// The process that answers HTTP unless the file says otherwise.
+const WEB: &str = "web";
+
+/// The file for one environment; the overrides of the others are checked all the same.
+pub(super) fn resolve(raw: &raw::Raw, environment: &str) -> Result<ProjectFile, Vec<Problem>> {
+    let mut found = Found(Vec::new());
+    let project = raw.project.name.as_ref().map(|name| {
+        found.name("project", name);
+        name.get_ref().clone()
+    });
+    let base = Spec {
+        processes: processes(raw, &mut found),
+        health: health(&raw.health, &mut found),
+        deploy: deploy(&raw.deploy, &mut found),
+        rollback: rollback(&raw.rollback, &mut found),
+        routes: RouteRules {
+            domains: domains(raw.routes.domains.as_deref().unwrap_or_default(), &mut found),
+            path_prefix: path_prefix(&raw.routes, &mut found).unwrap_or_else(|| "/".to_owned()),
+        },
+        variables: variables(&raw.env, &mut found),
+    };
+    fits_deadline(raw, &base, &mut found);
+    let mut spec = base.clone();
+    for (name, overrides) in &raw.environments {
+        found.name("environment", name);
+        let merged = merge(base.clone(), overrides, &mut found);
+        if name.get_ref() == environment {
+            spec = merged;
+        }
+    }
+    if found.0.is_empty() { Ok(ProjectFile { project, spec }) } else { Err(found.0) }
+}
+
+/// The problems so far.
+struct Found(Vec<Problem>);
+
+impl Found {
+    fn at(&mut self, span: Range<usize>, message: impl Into<String>) {
+        self.0.push(Problem::at(Some(span), message));
+    }
+
+    fn name(&mut self, what: &str, name: &Spanned<String>) {
+        if let Err(why) = names::check(what, name.get_ref()) {
+            self.at(name.span(), why);
+        }
+    }
+
+    fn at_least_one(&mut self, what: &str, number: &raw::Number, default: u32) -> u32 {
+        let Some(number) = number else { return default };
+        if *number.get_ref() == 0 {
+            self.at(number.span(), format!("{what} must be at least 1"));
+        }
+        *number.get_ref()
+    }
+
+    fn instances(&mut self, number: &raw::Number) -> Option<u32> {
+        let number = number.as_ref()?;
+        if !(1..=INSTANCES_MAX).contains(number.get_ref()) {
+            self.at(number.span(), format!("instances must be from 1 to {INSTANCES_MAX}"));
+        }
+        Some(*number.get_ref())
+    }
+
+    fn longer_than_zero(&mut self, what: &str, duration: &raw::Duration, default: Millis) -> Millis {
+        if let Some(duration) = duration.as_ref().filter(|d| d.get_ref().0 == 0) {
+            self.at(duration.span(), format!("{what} must be longer than 0"));
+        }
+        millis(duration, default)
+    }
+}
+
+fn millis(duration: &raw::Duration, default: Millis) -> Millis {
+    duration.as_ref().map_or(default, |duration| duration.get_ref().0)
+}
+
+fn processes(raw: &raw::Raw, found: &mut Found) -> BTreeMap<String, ProcessSpec> {
+    if raw.processes.is_empty() {
+        let message = "there is no process to run; add a section [processes.web]";
+        found.0.push(Problem::at(None, message).help(format!("for example:\n\n{EXAMPLE}")));
+    }
+    let mut all = BTreeMap::new();
+    let mut answering: Option<&Spanned<String>> = None;
+    for (name, process) in &raw.processes {
+        found.name("process", name);
+        let http = process.http.unwrap_or(name.get_ref() == WEB);
+        if http {
+            if let Some(other) = answering {
+                let message = format!(
+                    "both `{}` and `{}` answer HTTP, and requests can only go to one process",
+                    other.get_ref(),
+                    name.get_ref()
+                );
+                let idle = if name.get_ref() == WEB { name } else { other };
+                let help = format!("write `http = false` in [processes.{}]", idle.get_ref());
+                found.0.push(Problem::at(Some(name.span()), message).help(help));
+            }
+            answering = Some(name);
+        }
+        if let Some(port) = process.port.as_ref().filter(|port| !(1..=65_535).contains(port.get_ref())) {
+            found.at(port.span(), "port must be from 1 to 65535");
+        }
+        let command = command(name, process, found);
+        let instances = found.instances(&process.instances).unwrap_or(1);
+        all.insert(name.get_ref().clone(), ProcessSpec { command, http, instances });
+    }
+    all
+}
+
+fn command(name: &Spanned<String>, process: &raw::Process, found: &mut Found) -> String {
+    let Some(command) = &process.command else {
+        let problem = Problem::at(Some(name.span()), format!("process `{}` has no command", name.get_ref()));
+        found.0.push(problem.help("add a line such as `command = \"./server\"`"));
+        return String::new();
+    };
+    if command.get_ref().trim().is_empty() {
+        found.at(command.span(), "the command is empty");
+    }
+    if command.get_ref().contains('\0') {
+        found.at(command.span(), "the command contains a NUL character, which no command line can hold");
+    }
+    command.get_ref().clone()
+}
+
+fn health(raw: &raw::Health, found: &mut Found) -> Health {
+    let default = Health::default();
+    let health = Health {
+        path: raw.path.as_ref().map_or(default.path, |path| {
+            url_path("path", path, found);
+            path.get_ref().clone()
+        }),
+        interval: found.longer_than_zero("interval", &raw.interval, default.interval),
+        timeout: found.longer_than_zero("timeout", &raw.timeout, default.timeout),
+        healthy_threshold: found.at_least_one("healthy_threshold", &raw.healthy_threshold, default.healthy_threshold),
+        unhealthy_threshold: found.at_least_one(
+            "unhealthy_threshold",
+            &raw.unhealthy_threshold,
+            default.unhealthy_threshold,
+        ),
+        start_period: millis(&raw.start_period, default.start_period),
+        expect: raw.expect.as_ref().map_or(default.expect, |status| status.get_ref().0),
+        host: raw.host.as_ref().map(|host| normal_host(host, found)),
+    };
+    if let Some(timeout) = raw.timeout.as_ref().filter(|timeout| timeout.get_ref().0 > TIMEOUT_MAX) {
+        found.at(timeout.span(), format!("timeout must be at most {}", text::duration(TIMEOUT_MAX)));
+    }
+    health
+}
+
+fn deploy(raw: &raw::Deploy, found: &mut Found) -> DeployRules {
+    let default = DeployRules::default();
+    if let Some(strategy) = &raw.strategy {
+        check_strategy(strategy, found);
+    }
+    let number = |number: &raw::Number, default| number.as_ref().map_or(default, |n| *n.get_ref());
+    let rules = DeployRules {
+        strategy: Strategy::Rolling,
+        max_surge: number(&raw.max_surge, default.max_surge),
+        max_unavailable: number(&raw.max_unavailable, default.max_unavailable),
+        drain_timeout: millis(&raw.drain_timeout, default.drain_timeout),
+        stop_grace: millis(&raw.stop_grace, default.stop_grace),
+        deadline: found.longer_than_zero("deadline", &raw.deadline, default.deadline),
+    };
+    if rules.max_surge == 0 && rules.max_unavailable == 0 {
+        let span = raw.max_surge.as_ref().or(raw.max_unavailable.as_ref()).map(Spanned::span);
+        let message = "max_surge and max_unavailable cannot both be 0: no instance could ever be replaced";
+        found.0.push(Problem::at(span, message).help("write `max_surge = 1` to start a new instance before an old one stops"));
+    }
+    for (name, number) in [("max_surge", &raw.max_surge), ("max_unavailable", &raw.max_unavailable)] {
+        if let Some(number) = number.as_ref().filter(|n| *n.get_ref() > INSTANCES_MAX) {
+            found.at(number.span(), format!("{name} must be at most {INSTANCES_MAX}"));
+        }
+    }
+    rules
+}
+
+fn check_strategy(strategy: &Spanned<String>, found: &mut Found) {
+    let problem = match strategy.get_ref().as_str() {
+        "rolling" => return,
+        "blue_green" | "canary" | "recreate" => {
+            let message = format!("this version does not support the strategy \"{}\" yet", strategy.get_ref());
+            Problem::at(Some(strategy.span()), message).help("write \"rolling\", the default")
+        }
+        other => {
+            let message = format!("there is no strategy \"{other}\"");
+            Problem::at(Some(strategy.span()), message).help("write \"rolling\", the default")
+        }
+    };
+    found.0.push(problem);
+}
+
+fn rollback(raw: &raw::Rollback, found: &mut Found) -> RollbackRules {
+    let default = RollbackRules::default();
+    RollbackRules {
+        watch: millis(&raw.watch, default.watch),
+        crash_limit: found.at_least_one("crash_limit", &raw.crash_limit, default.crash_limit),
+        keep: found.at_least_one("keep", &raw.keep, default.keep),
+    }
+}
+
+/// A release that becomes healthy as late as it may must do so before the deadline.
+fn fits_deadline(raw: &raw::Raw, spec: &Spec, found: &mut Found) {
+    let checks = spec.health.interval.saturating_mul(u64::from(spec.health.healthy_threshold));
+    let least = spec.health.start_period.saturating_add(checks);
+    if spec.deploy.deadline == 0 || least <= spec.deploy.deadline {
+        return;
+    }
+    let durations = [&raw.deploy.deadline, &raw.health.start_period, &raw.health.interval];
+    let span = durations.into_iter().flatten().map(Spanned::span).next();
+    let span = span.or_else(|| raw.health.healthy_threshold.as_ref().map(Spanned::span));
+    let message = format!(
+        "no release could become healthy in time: deadline is {}, but start_period ({}) and {} checks every {} take {}",
+        text::duration(spec.deploy.deadline),
+        text::duration(spec.health.start_period),
+        spec.health.healthy_threshold,
+        text::duration(spec.health.interval),
+        text::duration(least),
+    );
+    let help = format!("write `deadline = \"{}\"` or more in [deploy]", text::duration(least));
+    found.0.push(Problem::at(span, message).help(help));
+}
+
+fn domains(written: &[Spanned<String>], found: &mut Found) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::new();
+    for domain in written {
+        let normal = normal_host(domain, found);
+        if seen.insert(normal.clone()) {
+            all.push(normal);
+        } else {
+            found.at(domain.span(), format!("the domain \"{normal}\" is listed twice"));
+        }
+    }
+    all
+}
+
+fn normal_host(written: &Spanned<String>, found: &mut Found) -> String {
+    match host::normalise(written.get_ref()) {
+        Ok(normal) => normal,
+        Err(why) => {
+            found.at(written.span(), format!("\"{}\": {why}", written.get_ref()));
+            written.get_ref().clone()
+        }
+    }
+}
+
+fn path_prefix(raw: &raw::Routes, found: &mut Found) -> Option<String> {
+    let prefix = raw.path_prefix.as_ref()?;
+    url_path("path_prefix", prefix, found);
+    if prefix.get_ref().contains(['?', '#']) {
+        found.at(prefix.span(), "path_prefix is a path alone, without `?` and `#`");
+    }
+    let short = prefix.get_ref().trim_end_matches('/');
+    Some(if short.is_empty() { "/".to_owned() } else { short.to_owned() })
+}
+
+fn url_path(what: &str, path: &Spanned<String>, found: &mut Found) {
+    if !path.get_ref().starts_with('/') {
+        let problem = Problem::at(Some(path.span()), format!("{what} must start with `/`"));
+        found.0.push(problem.help(format!("write \"/{}\"", path.get_ref())));
+    } else if !path.get_ref().bytes().all(|b| b.is_ascii_graphic()) {
+        found.at(path.span(), format!("{what} must be printable ASCII without spaces; write other characters as %XX"));
+    }
+}
+
+fn variables(raw: &raw::Variables, found: &mut Found) -> Variables {
+    let mut all = Variables::new();
+    for (name, value) in raw {
+        if let Err(why) = names::variable(name.get_ref()) {
+            found.at(name.span(), why);
+        }
+        if value.get_ref().0.contains('\0') {
+            let message = format!("the value of {} contains a NUL character, which no environment can hold", name.get_ref());
+            found.at(value.span(), message);
+        }
+        all.insert(name.get_ref().clone(), Opaque(value.get_ref().0.clone()));
+    }
+    all
+}
+
+fn merge(mut spec: Spec, overrides: &raw::Environment, found: &mut Found) -> Spec {
+    for (name, process) in &overrides.processes {
+        match spec.processes.get_mut(name.get_ref()) {
+            Some(known) => {
+                if let Some(instances) = found.instances(&process.instances) {
+                    known.instances = instances;
+                }
+            }
+            None => {
+                let message = format!("there is no [processes.{}] that could be overridden", name.get_ref());
+                found.at(name.span(), message);
+            }
+        }
+    }
+    if let Some(written) = &overrides.routes.domains {
+        spec.routes.domains = domains(written, found);
+    }
+    if let Some(prefix) = path_prefix(&overrides.routes, found) {
+        spec.routes.path_prefix = prefix;
+    }
+    spec.variables.extend(variables(&overrides.env, found));
+    spec
+}

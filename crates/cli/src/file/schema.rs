@@ -1,0 +1,188 @@
+//! Which keys there are, which will come, and what was probably meant.
+
+use toml::de::{DeTable, DeValue};
+
+use super::problem::Problem;
+
+/// What may stand at a key.
+enum Shape {
+    /// A value or a list.
+    Value,
+    /// Anything: names that the user chooses, with values.
+    Free,
+    /// A table with these keys.
+    Table(&'static [Key]),
+    /// A table whose keys the user chooses, each holding a table with these keys.
+    Named(&'static [Key]),
+    /// Known, and not done by this version.
+    NotYet,
+}
+
+struct Key {
+    name: &'static str,
+    shape: Shape,
+}
+
+const fn value(name: &'static str) -> Key {
+    Key { name, shape: Shape::Value }
+}
+
+const fn later(name: &'static str) -> Key {
+    Key { name, shape: Shape::NotYet }
+}
+
+const fn table(name: &'static str, keys: &'static [Key]) -> Key {
+    Key { name, shape: Shape::Table(keys) }
+}
+
+const FILE: &[Key] = &[
+    table("project", &[value("name")]),
+    later("build"),
+    Key { name: "processes", shape: Shape::Named(PROCESS) },
+    table("health", HEALTH),
+    table("deploy", DEPLOY),
+    table("rollback", ROLLBACK),
+    later("release"),
+    later("schema"),
+    table("routes", ROUTES),
+    later("placement"),
+    later("volumes"),
+    Key { name: "env", shape: Shape::Free },
+    Key { name: "environments", shape: Shape::Named(ENVIRONMENT) },
+];
+
+const PROCESS: &[Key] = &[
+    value("command"),
+    value("port"),
+    value("instances"),
+    value("http"),
+    later("memory"),
+    later("cpus"),
+    later("drain_timeout"),
+    later("order"),
+    later("exclusive"),
+];
+
+const HEALTH: &[Key] = &[
+    value("path"),
+    value("interval"),
+    value("timeout"),
+    value("healthy_threshold"),
+    value("unhealthy_threshold"),
+    value("start_period"),
+    value("expect"),
+    value("host"),
+];
+
+const DEPLOY: &[Key] = &[
+    value("strategy"),
+    value("max_surge"),
+    value("max_unavailable"),
+    value("drain_timeout"),
+    value("stop_grace"),
+    value("deadline"),
+    later("canary"),
+];
+
+const ROLLBACK: &[Key] = &[
+    value("watch"),
+    value("crash_limit"),
+    value("keep"),
+    later("error_rate_factor"),
+    later("error_rate_floor"),
+    later("min_requests"),
+];
+
+const ROUTES: &[Key] = &[value("domains"), value("path_prefix")];
+
+const ENVIRONMENT: &[Key] = &[
+    Key { name: "processes", shape: Shape::Named(&[value("instances")]) },
+    table("routes", ROUTES),
+    Key { name: "env", shape: Shape::Free },
+];
+
+/// Every key that is unknown or comes later.
+pub(super) fn check(document: &DeTable<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    walk(document, FILE, &mut Vec::new(), &mut problems);
+    problems
+}
+
+fn walk(found: &DeTable<'_>, keys: &'static [Key], path: &mut Vec<String>, problems: &mut Vec<Problem>) {
+    for (name, held) in found {
+        let Some(key) = keys.iter().find(|key| key.name == name.get_ref()) else {
+            let place = section(path);
+            let message = format!("unknown key `{}` {place}", name.get_ref());
+            problems.push(Problem::at(Some(name.span()), message).help(meant(name.get_ref(), keys)));
+            continue;
+        };
+        match &key.shape {
+            Shape::Value | Shape::Free => {}
+            Shape::NotYet => {
+                let what = not_yet(name.get_ref(), held.get_ref(), path);
+                let message = format!("this version does not support {what} yet");
+                problems.push(Problem::at(Some(name.span()), message).help("remove it to deploy with this version"));
+            }
+            Shape::Table(inner) => {
+                if let DeValue::Table(inside) = held.get_ref() {
+                    path.push(key.name.to_owned());
+                    walk(inside, inner, path, problems);
+                    path.pop();
+                }
+            }
+            Shape::Named(inner) => {
+                let DeValue::Table(all) = held.get_ref() else { continue };
+                path.push(key.name.to_owned());
+                for (chosen, one) in all {
+                    if let DeValue::Table(inside) = one.get_ref() {
+                        path.push(chosen.get_ref().to_string());
+                        walk(inside, inner, path, problems);
+                        path.pop();
+                    }
+                }
+                path.pop();
+            }
+        }
+    }
+}
+
+fn section(path: &[String]) -> String {
+    if path.is_empty() { "at the top of the file".to_owned() } else { format!("in [{}]", path.join(".")) }
+}
+
+fn not_yet(name: &str, held: &DeValue<'_>, path: &[String]) -> String {
+    let is_section = matches!(held, DeValue::Table(_));
+    match (is_section, path.is_empty()) {
+        (true, true) => format!("[{name}]"),
+        (true, false) => format!("[{}.{name}]", path.join(".")),
+        (false, _) => format!("`{name}` {}", section(path)),
+    }
+}
+
+/// What was probably meant by an unknown key.
+fn meant(name: &str, keys: &'static [Key]) -> String {
+    let near = |key: &&Key| strsim::damerau_levenshtein(name, key.name);
+    let nearest = keys.iter().filter(|key| !matches!(key.shape, Shape::NotYet)).min_by_key(near);
+    let allowed = 1 + name.chars().count() / 3;
+    if let Some(key) = nearest.filter(|key| near(key) <= allowed) {
+        return format!("did you mean `{}`?", key.name);
+    }
+    if let Some(home) = home(name) {
+        return format!("`{name}` belongs in {home}");
+    }
+    let known: Vec<&str> = keys.iter().filter(|key| !matches!(key.shape, Shape::NotYet)).map(|key| key.name).collect();
+    format!("known keys: {}", known.join(", "))
+}
+
+/// The section that has a key of this name.
+fn home(name: &str) -> Option<String> {
+    FILE.iter().find_map(|section| {
+        let (keys, suffix) = match &section.shape {
+            Shape::Table(keys) => (keys, ""),
+            Shape::Named(keys) => (keys, ".NAME"),
+            Shape::Value | Shape::Free | Shape::NotYet => return None,
+        };
+        let known = keys.iter().any(|key| key.name == name && !matches!(key.shape, Shape::NotYet));
+        known.then(|| format!("[{}{suffix}]", section.name))
+    })
+}

@@ -1,0 +1,105 @@
+//! The shapes of `--json`. Their field names are stable.
+
+use serde_json::{Value, json};
+use temps_wire::proto::{
+    Deployment, DeploymentDetail, EnvironmentStatus, Event, Instance, Node, ProcessStatus,
+};
+
+use crate::timeline::timestamp;
+
+/// An RFC 3339 time in UTC, or null where there is none.
+fn time(wall_ms: Option<u64>) -> Value {
+    wall_ms.and_then(timestamp).map_or(Value::Null, |at| json!(at.to_string()))
+}
+
+fn text(text: &str) -> Value {
+    if text.is_empty() { Value::Null } else { json!(text) }
+}
+
+pub(crate) fn event(e: &Event) -> Value {
+    let id = e.id.unwrap_or_default();
+    json!({
+        "id": { "index": id.index, "place": id.place },
+        "time": time(Some(e.wall_ms)),
+        "kind": e.kind,
+        "text": e.text,
+        "instance": text(&e.instance),
+        "node": text(&e.node),
+        "deployment": e.deployment,
+    })
+}
+
+pub(crate) fn deployment(d: &Deployment) -> Value {
+    json!({
+        "deployment": d.number,
+        "project": d.project,
+        "environment": d.environment,
+        "kind": d.kind,
+        "release": d.release,
+        "from_release": d.from_release,
+        "phase": d.phase,
+        "ended": d.ended,
+        "by": d.by,
+        "created_at": time(Some(d.created_ms)),
+        "ended_at": time(d.ended_ms),
+        "duration_ms": d.duration_ms,
+        "reason": text(&d.reason),
+        "log_tail": d.log_tail,
+        "requests": d.requests,
+        "app_errors": d.app_errors,
+        "platform_errors": d.platform_errors,
+        "rollback_target": d.rollback_target,
+    })
+}
+
+pub(crate) fn instance(i: &Instance) -> Value {
+    json!({
+        "id": i.id,
+        "project": i.project,
+        "environment": i.environment,
+        "process": i.process,
+        "slot": i.slot,
+        "node": i.node,
+        "release": i.release,
+        "state": i.state,
+        "attempts": i.attempts,
+        "last_check": text(&i.last_check),
+        "exit": text(&i.exit),
+        "deployment": i.deployment,
+    })
+}
+
+/// A deployment with its instances and events.
+pub(crate) fn detail(d: &DeploymentDetail) -> Value {
+    let mut value = deployment(&d.deployment.clone().unwrap_or_default());
+    value["instances"] = d.instances.iter().map(instance).collect();
+    value["events"] = d.events.iter().map(event).collect();
+    value
+}
+
+pub(crate) fn node(n: &Node) -> Value {
+    json!({
+        "id": n.id,
+        "name": n.name,
+        "status": n.status,
+        "leader": n.leader,
+        "cordoned": n.cordoned,
+        "control": n.control,
+        "edge_http": n.edge_http,
+        "version": n.version,
+        "instances": n.instances,
+    })
+}
+
+pub(crate) fn environment(e: &EnvironmentStatus) -> Value {
+    let process = |p: &ProcessStatus| json!({ "name": p.name, "wanted": p.wanted, "serving": p.serving });
+    json!({
+        "project": e.project,
+        "environment": e.environment,
+        "release": e.release,
+        "live_deployment": e.live.as_ref().map(deployment),
+        "hosts": e.hosts,
+        "processes": e.processes.iter().map(process).collect::<Vec<_>>(),
+        "instances": e.instances.iter().map(instance).collect::<Vec<_>>(),
+    })
+}

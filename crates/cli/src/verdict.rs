@@ -1,0 +1,130 @@
+//! What is said when a deployment has ended: one sentence where it is live, and where it is not,
+//! everything that a person needs to find out why.
+
+use temps_core::model::Phase;
+use temps_core::text;
+use temps_wire::proto::{Deployment, DeploymentDetail, Instance};
+
+use crate::exit::phase_of;
+use crate::screen::escape;
+
+/// How many log lines of the instance at fault are shown.
+const LOG_LINES: usize = 20;
+
+/// The whole text.
+#[must_use]
+pub(crate) fn text_of(detail: &DeploymentDetail) -> String {
+    let deployment = detail.deployment.clone().unwrap_or_default();
+    match phase_of(&deployment.phase) {
+        Some(Phase::Succeeded) => success(&deployment),
+        Some(Phase::RolledBack | Phase::Failed | Phase::Cancelled) => failure(detail, &deployment),
+        Some(Phase::Superseded) => {
+            format!("{} was superseded by a newer deployment before it began.", subject(&deployment))
+        }
+        Some(Phase::Queued | Phase::Stepping | Phase::Watching | Phase::Reverting) | None => {
+            format!("{} is {}.", subject(&deployment), escape(&deployment.phase))
+        }
+    }
+}
+
+/// `Deployment #42 of my-app (production)`.
+fn subject(d: &Deployment) -> String {
+    let kind = if d.kind == "rollback" { "Rollback" } else { "Deployment" };
+    format!("{kind} #{} of {} ({})", d.number, escape(&d.project), escape(&d.environment))
+}
+
+fn success(d: &Deployment) -> String {
+    let head = format!("{} succeeded: r{} is live after {}.", subject(d), d.release, text::duration(d.duration_ms));
+    match traffic(d) {
+        Some(traffic) => format!("{head} {traffic}"),
+        None => head,
+    }
+}
+
+/// `1204 requests meanwhile, 0 failed, 3 answered 5xx by the application.`
+fn traffic(d: &Deployment) -> Option<String> {
+    let requests = d.requests?;
+    let word = if requests == 1 { "request" } else { "requests" };
+    let mut line = format!("{requests} {word} meanwhile, {} failed", d.platform_errors.unwrap_or_default());
+    if let Some(errors) = d.app_errors.filter(|n| *n > 0) {
+        line.push_str(&format!(", {errors} answered 5xx by the application"));
+    }
+    line.push('.');
+    Some(line)
+}
+
+fn failure(detail: &DeploymentDetail, d: &Deployment) -> String {
+    let mut lines = vec![headline(d), String::new()];
+    let mut fact = |name: &str, value: &str| {
+        if !value.is_empty() {
+            lines.push(format!("  {name:<9} {}", escape(value)));
+        }
+    };
+    fact("Why", &d.reason);
+    if let Some(instance) = at_fault(detail, d) {
+        let what = format!("{} ({}, r{}) on {}", instance.id, instance.process, instance.release, instance.node);
+        fact("Instance", &what);
+        fact("Exit", &instance.exit);
+        fact("Check", &instance.last_check);
+    }
+    fact("Now", &now(detail, d));
+    fact("Traffic", &traffic(d).unwrap_or_default());
+    if !d.log_tail.is_empty() {
+        let tail = &d.log_tail[d.log_tail.len().saturating_sub(LOG_LINES)..];
+        lines.push(format!("  {:<9} the last {} of the instance at fault:", "Log", counted(tail.len(), "line")));
+        lines.extend(tail.iter().map(|line| format!("    | {}", escape(line))));
+    }
+    lines.push(String::new());
+    lines.push(format!("  {:<9} temps deployments timeline {}", "Next", d.number));
+    lines.push(format!("  {:<9} temps logs -p {} -e {}", "", escape(&d.project), escape(&d.environment)));
+    lines.join("\n")
+}
+
+fn headline(d: &Deployment) -> String {
+    let subject = subject(d);
+    match (phase_of(&d.phase), d.from_release) {
+        (Some(Phase::RolledBack), Some(from)) => format!("{subject} failed and was rolled back to r{from}."),
+        (Some(Phase::RolledBack), None) => format!("{subject} failed and was rolled back."),
+        (Some(Phase::Cancelled), Some(from)) => format!("{subject} was cancelled and went back to r{from}."),
+        (Some(Phase::Cancelled), None) => format!("{subject} was cancelled."),
+        (_, Some(_)) => format!("{subject} failed and could not be rolled back."),
+        (_, None) => format!("{subject} failed; there was no release to go back to."),
+    }
+}
+
+/// What serves after all.
+fn now(detail: &DeploymentDetail, d: &Deployment) -> String {
+    let Some(from) = d.from_release else { return "nothing serves".to_owned() };
+    let serving: Vec<&str> = detail
+        .instances
+        .iter()
+        .filter(|i| i.release == from && i.state == "serving")
+        .map(|i| i.id.as_str())
+        .collect();
+    match (phase_of(&d.phase), serving.is_empty()) {
+        (_, false) => format!("r{from} serves on {}; what was started of r{} is gone", serving.join(", "), d.release),
+        (Some(Phase::RolledBack | Phase::Cancelled), true) => {
+            format!("r{from} is live; what was started of r{} is gone", d.release)
+        }
+        (_, true) => String::new(),
+    }
+}
+
+/// The instance that the reason names, or else the last one of the release that something happened to.
+fn at_fault<'a>(detail: &'a DeploymentDetail, d: &Deployment) -> Option<&'a Instance> {
+    let find = |id: &str| detail.instances.iter().find(|i| i.id == id);
+    let named = d.reason.split(|c: char| !c.is_ascii_alphanumeric()).find_map(find);
+    let seen = || {
+        let bad = |kind: &str| matches!(kind, "crashed" | "unhealthy");
+        detail.events.iter().rev().filter(|e| bad(&e.kind)).find_map(|e| find(&e.instance))
+    };
+    let ended = || detail.instances.iter().rev().find(|i| i.release == d.release && !i.exit.is_empty());
+    named.or_else(seen).or_else(ended)
+}
+
+fn counted(n: usize, what: &str) -> String {
+    if n == 1 { what.to_owned() } else { format!("{n} {what}s") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The cluster itself.
+
+use std::time::Duration;
+
+use serde_json::json;
+use temps_wire::proto::{ClusterStatusRequest, ClusterStatusResponse, CreateJoinTokenRequest};
+
+use super::{Desk, duration, nodes};
+use crate::exit::{Code, Failure};
+use crate::json;
+use crate::screen::escape;
+
+/// Words behind `cluster`.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Cluster {
+    /// Show leader, log and machines as the answering node sees them
+    Status,
+    /// Create a token with which machines can join
+    #[command(after_help = "Example, on the new machine:\n  temps server --join HOST:PORT --token TOKEN")]
+    Token {
+        /// How long it can be used
+        #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = duration)]
+        ttl: Duration,
+        /// How many machines can use it
+        #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        uses: u32,
+    },
+}
+
+pub(super) async fn run(desk: &mut Desk, word: Cluster) -> Result<Code, Failure> {
+    match word {
+        Cluster::Status => status(desk).await,
+        Cluster::Token { ttl, uses } => token(desk, ttl, uses).await,
+    }
+}
+
+async fn status(desk: &mut Desk) -> Result<Code, Failure> {
+    let request = ClusterStatusRequest {};
+    let status = desk.client()?.call(|mut api| async move { api.cluster_status(request).await }).await?;
+    if desk.screen.is_json() {
+        desk.screen.object(&json!({
+            "node": status.node,
+            "leader": status.leader,
+            "term": status.term,
+            "index": status.index,
+            "state_hash": status.state_hash,
+            "quorum": status.quorum,
+            "nodes": status.nodes.iter().map(json::node).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        desk.screen.say(&text(&status))?;
+    }
+    Ok(Code::Live)
+}
+
+fn text(status: &ClusterStatusResponse) -> String {
+    let leader = status.leader.map_or("none".to_owned(), |id| {
+        status.nodes.iter().find(|n| n.id == id).map_or(format!("n{id}"), |n| escape(&n.name))
+    });
+    let quorum = if status.quorum { "yes" } else { "no: changes are refused, applications go on being served" };
+    let hash = escape(status.state_hash.get(..16).unwrap_or(&status.state_hash));
+    format!(
+        "answered by  {}\nleader       {leader} (term {})\nquorum       {quorum}\nlog index    {}\nstate hash   {hash}\n\n{}",
+        escape(&status.node),
+        status.term,
+        status.index,
+        nodes::table(&status.nodes),
+    )
+}
+
+async fn token(desk: &mut Desk, ttl: Duration, uses: u32) -> Result<Code, Failure> {
+    if ttl.is_zero() {
+        return Err(Failure::usage("a token that is valid for no time lets nobody join").help("write for example --ttl 1h"));
+    }
+    let ttl_ms = u64::try_from(ttl.as_millis()).map_err(Failure::usage)?;
+    let request = CreateJoinTokenRequest { ttl_ms, uses };
+    let token = desk.client()?.call(|mut api| async move { api.create_join_token(request).await }).await?.token;
+    if desk.screen.is_json() {
+        desk.screen.object(&json!({ "token": token, "ttl_ms": ttl_ms, "uses": uses }))?;
+    } else {
+        let machines = if uses == 1 { "one machine".to_owned() } else { format!("{uses} machines") };
+        let time = temps_core::text::duration(ttl_ms);
+        desk.screen.note(&format!("Lets {machines} join within {time}; it is shown only now."));
+        desk.screen.say(&escape(&token))?;
+    }
+    Ok(Code::Live)
+}
+
+#[cfg(test)]
+mod tests {
+    use temps_wire::proto::{ClusterStatusResponse, Node};
+
+    use super::text;
+
+    #[test]
+    fn a_cluster_without_a_leader_says_what_that_means() {
+        let node = Node { id: 1, name: "n1".to_owned(), status: "up".to_owned(), ..Node::default() };
+        let status = ClusterStatusResponse {
+            node: "n1".to_owned(),
+            term: 4,
+            index: 99,
+            nodes: vec![node],
+            state_hash: "ab".repeat(32),
+            ..ClusterStatusResponse::default()
+        };
+        let shown = text(&status);
+        assert!(shown.contains("leader       none (term 4)"), "{shown}");
+        assert!(shown.contains("quorum       no: changes are refused, applications go on being served"), "{shown}");
+        assert!(shown.contains("state hash   abababababababab\n"), "{shown}");
+        let led = ClusterStatusResponse { leader: Some(1), quorum: true, ..status };
+        assert!(text(&led).contains("leader       n1 (term 4)\nquorum       yes\n"));
+    }
+}

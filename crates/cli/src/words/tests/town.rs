@@ -1,0 +1,242 @@
+//! A small cluster over real TLS and gRPC: it writes down what it is asked and answers from a script.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use sha2::{Digest, Sha256};
+use temps_core::model::NodeId;
+use temps_wire::identity::NodeIdentity;
+use temps_wire::proto::temps_server::{Temps, TempsServer};
+use temps_wire::proto::{
+    Accepted, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse, CreateJoinTokenRequest,
+    CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse, CreateTokenRequest, CreateTokenResponse,
+    DeployRequest, Deployment, DeploymentDetail, Event, EventId, GetDeploymentRequest, HasBundleRequest,
+    HasBundleResponse, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
+    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest,
+    PutBundleResponse, RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse,
+    StatusRequest, StatusResponse, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+};
+use temps_wire::serve::serve;
+use temps_wire::token::ApiToken;
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+
+/// What is asked and what is answered; all nodes share it.
+#[derive(Default)]
+pub(super) struct Town {
+    pub(super) token: String,
+    /// Names of all calls that changed something, in order, with their idempotency keys.
+    pub(super) changes: Vec<(&'static str, String)>,
+    pub(super) bundles: BTreeSet<String>,
+    pub(super) deploys: Vec<DeployRequest>,
+    pub(super) rollbacks: Vec<RollbackRequest>,
+    pub(super) scales: Vec<ScaleRequest>,
+    pub(super) variables: BTreeMap<String, String>,
+    pub(super) removed: Vec<String>,
+    /// From where events were asked for.
+    pub(super) watched_after: Vec<Option<EventId>>,
+    /// The script.
+    pub(super) events: Vec<Event>,
+    pub(super) detail: DeploymentDetail,
+    /// A stream of events breaks after so many, once for each number.
+    pub(super) breaks: Vec<usize>,
+    /// After the events, the stream stays open.
+    pub(super) goes_on: bool,
+    pub(super) no_change: bool,
+    /// The next changes are refused with these.
+    pub(super) refusals: Vec<Status>,
+}
+
+/// A town, its endpoints and the token that opens it.
+pub(super) struct Running {
+    pub(super) town: Arc<Mutex<Town>>,
+    pub(super) endpoints: Vec<String>,
+    pub(super) token: String,
+}
+
+/// Starts a town of `nodes` nodes.
+pub(super) async fn start(nodes: usize) -> Running {
+    let identity = NodeIdentity::found("test", NodeId(1)).unwrap();
+    let token = ApiToken::random(identity.ca_fingerprint().unwrap()).reveal();
+    let town = Arc::new(Mutex::new(Town { token: token.clone(), ..Town::default() }));
+    let mut endpoints = Vec::new();
+    for _ in 0..nodes {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        endpoints.push(listener.local_addr().unwrap().to_string());
+        let routes = Routes::new(TempsServer::new(Node(Arc::clone(&town))));
+        let identity = identity.clone();
+        tokio::spawn(async move { serve(listener, &identity, routes, std::future::pending()).await });
+    }
+    Running { town, endpoints, token }
+}
+
+struct Node(Arc<Mutex<Town>>);
+
+impl Node {
+    /// The town, for whoever shows its token.
+    fn enter<T>(&self, request: &Request<T>) -> Result<std::sync::MutexGuard<'_, Town>, Status> {
+        let town = self.0.lock().unwrap();
+        let expected = format!("Bearer {}", town.token);
+        let shown = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        if shown == Some(expected.as_str()) { Ok(town) } else { Err(Status::unauthenticated("the token is unknown")) }
+    }
+
+    /// The same, for a change: it is written down, or refused where the script says so.
+    fn change<T>(&self, what: &'static str, request: &Request<T>) -> Result<std::sync::MutexGuard<'_, Town>, Status> {
+        let mut town = self.enter(request)?;
+        let key = request.metadata().get("temps-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
+        town.changes.push((what, key.to_owned()));
+        if town.refusals.is_empty() { Ok(town) } else { Err(town.refusals.remove(0)) }
+    }
+
+    fn accepted(town: &Town) -> Result<Response<Accepted>, Status> {
+        let deployment = town.detail.deployment.as_ref().map_or(0, |d| d.number);
+        Ok(Response::new(Accepted { deployment, no_change: town.no_change }))
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl Temps for Node {
+    type WatchDeploymentStream = BoxStream<'static, Result<Event, Status>>;
+    type LogsStream = BoxStream<'static, Result<LogLine, Status>>;
+
+    async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Answer<WhoAmIResponse> {
+        drop(self.enter(&request)?);
+        Ok(Response::new(WhoAmIResponse { name: "ada".to_owned(), role: "admin".to_owned(), node: "n1".to_owned() }))
+    }
+
+    async fn put_bundle(&self, request: Request<Streaming<BundleChunk>>) -> Answer<PutBundleResponse> {
+        drop(self.change("put_bundle", &request)?);
+        let mut chunks = request.into_inner();
+        let (mut digest, mut bytes, mut hash, mut size) = (String::new(), 0, Sha256::new(), 0);
+        while let Some(chunk) = chunks.message().await? {
+            if digest.is_empty() {
+                (digest, bytes) = (chunk.digest.clone(), chunk.bytes);
+            }
+            assert!(chunk.data.len() <= 256 * 1024);
+            hash.update(&chunk.data);
+            size += chunk.data.len() as u64;
+        }
+        if (hex::encode(hash.finalize()), size) != (digest.clone(), bytes) {
+            return Err(Status::invalid_argument("the bundle is damaged"));
+        }
+        self.0.lock().unwrap().bundles.insert(digest);
+        Ok(Response::new(PutBundleResponse { nodes: vec!["n1".to_owned(), "n2".to_owned()] }))
+    }
+
+    async fn has_bundle(&self, request: Request<HasBundleRequest>) -> Answer<HasBundleResponse> {
+        let town = self.enter(&request)?;
+        Ok(Response::new(HasBundleResponse { stored: town.bundles.contains(&request.get_ref().digest) }))
+    }
+
+    async fn deploy(&self, request: Request<DeployRequest>) -> Answer<Accepted> {
+        let mut town = self.change("deploy", &request)?;
+        town.deploys.push(request.into_inner());
+        Self::accepted(&town)
+    }
+
+    async fn rollback(&self, request: Request<RollbackRequest>) -> Answer<Accepted> {
+        let mut town = self.change("rollback", &request)?;
+        town.rollbacks.push(request.into_inner());
+        Self::accepted(&town)
+    }
+
+    async fn cancel(&self, request: Request<CancelRequest>) -> Answer<Accepted> {
+        Self::accepted(&*self.change("cancel", &request)?)
+    }
+
+    async fn list_deployments(&self, request: Request<ListDeploymentsRequest>) -> Answer<ListDeploymentsResponse> {
+        let deployments: Vec<Deployment> = self.enter(&request)?.detail.deployment.clone().into_iter().collect();
+        Ok(Response::new(ListDeploymentsResponse { deployments }))
+    }
+
+    async fn get_deployment(&self, request: Request<GetDeploymentRequest>) -> Answer<DeploymentDetail> {
+        Ok(Response::new(self.enter(&request)?.detail.clone()))
+    }
+
+    async fn watch_deployment(&self, request: Request<WatchDeploymentRequest>) -> Answer<Self::WatchDeploymentStream> {
+        let mut town = self.enter(&request)?;
+        let after = request.get_ref().after;
+        town.watched_after.push(after);
+        let left = |e: &Event| after.is_none_or(|after| e.id.is_some_and(|id| (id.index, id.place) > (after.index, after.place)));
+        let mut events: Vec<Result<Event, Status>> = town.events.iter().filter(|e| left(e)).cloned().map(Ok).collect();
+        if !town.breaks.is_empty() {
+            events.truncate(town.breaks.remove(0));
+            events.push(Err(Status::unavailable("this node is closing")));
+            return Ok(Response::new(stream::iter(events).boxed()));
+        }
+        let events = stream::iter(events);
+        Ok(Response::new(if town.goes_on { events.chain(stream::pending()).boxed() } else { events.boxed() }))
+    }
+
+    async fn status(&self, request: Request<StatusRequest>) -> Answer<StatusResponse> {
+        drop(self.enter(&request)?);
+        Ok(Response::new(StatusResponse::default()))
+    }
+
+    async fn logs(&self, request: Request<LogsRequest>) -> Answer<Self::LogsStream> {
+        drop(self.enter(&request)?);
+        let line = LogLine {
+            instance: "i7".to_owned(),
+            node: "n2".to_owned(),
+            text: b"hello".as_slice().into(),
+            ..LogLine::default()
+        };
+        Ok(Response::new(stream::iter([Ok(line)]).boxed()))
+    }
+
+    async fn scale(&self, request: Request<ScaleRequest>) -> Answer<ScaleResponse> {
+        self.change("scale", &request)?.scales.push(request.into_inner());
+        Ok(Response::new(ScaleResponse {}))
+    }
+
+    async fn set_variables(&self, request: Request<SetVariablesRequest>) -> Answer<SetVariablesResponse> {
+        let mut town = self.change("set_variables", &request)?;
+        let request = request.into_inner();
+        town.variables.extend(request.set);
+        town.removed.extend(request.remove);
+        Ok(Response::new(SetVariablesResponse {}))
+    }
+
+    async fn list_variables(&self, request: Request<ListVariablesRequest>) -> Answer<ListVariablesResponse> {
+        let town = self.enter(&request)?;
+        let show = |(name, value): (&String, &String)| {
+            (name.clone(), if request.get_ref().values { value.clone() } else { String::new() })
+        };
+        Ok(Response::new(ListVariablesResponse { variables: town.variables.iter().map(show).collect() }))
+    }
+
+    async fn create_project(&self, request: Request<CreateProjectRequest>) -> Answer<CreateProjectResponse> {
+        drop(self.change("create_project", &request)?);
+        Ok(Response::new(CreateProjectResponse {}))
+    }
+
+    async fn list_projects(&self, request: Request<ListProjectsRequest>) -> Answer<ListProjectsResponse> {
+        drop(self.enter(&request)?);
+        Ok(Response::new(ListProjectsResponse { names: vec!["my-app".to_owned()] }))
+    }
+
+    async fn list_nodes(&self, request: Request<ListNodesRequest>) -> Answer<ListNodesResponse> {
+        drop(self.enter(&request)?);
+        Ok(Response::new(ListNodesResponse::default()))
+    }
+
+    async fn cluster_status(&self, request: Request<ClusterStatusRequest>) -> Answer<ClusterStatusResponse> {
+        drop(self.enter(&request)?);
+        Ok(Response::new(ClusterStatusResponse::default()))
+    }
+
+    async fn create_join_token(&self, request: Request<CreateJoinTokenRequest>) -> Answer<CreateJoinTokenResponse> {
+        drop(self.change("create_join_token", &request)?);
+        Ok(Response::new(CreateJoinTokenResponse { token: "tempsjoin1.x.y".to_owned() }))
+    }
+
+    async fn create_token(&self, request: Request<CreateTokenRequest>) -> Answer<CreateTokenResponse> {
+        drop(self.change("create_token", &request)?);
+        Ok(Response::new(CreateTokenResponse { token: "temps1.x.y".to_owned() }))
+    }
+}

@@ -1,0 +1,156 @@
+//! A client's request, ready to be sent: to an instance or to another edge, again if need be.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use temps_core::model::{EnvironmentId, NodeId};
+
+use crate::head::{CLIENT_HOST, ENVIRONMENT, RELEASE, Wishes};
+use crate::pick::Ask;
+use crate::upload::{RequestBody, Upload};
+
+/// A client's request, ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Call {
+    method: Method,
+    path: Uri,
+    headers: HeaderMap,
+    pub(crate) upload: Option<Rc<Upload>>,
+    /// The client's connection, where it wants to change the protocol.
+    pub(crate) upgrade: Option<OnUpgrade>,
+    /// An application that receives it twice is in the state of one that receives it once.
+    pub(crate) repeatable: bool,
+    repeated: bool,
+}
+
+impl Call {
+    /// `headers` must have been cleaned.
+    pub(crate) fn new(
+        method: Method,
+        uri: &Uri,
+        headers: HeaderMap,
+        incoming: Incoming,
+        wishes: &Wishes,
+        upgrade: Option<OnUpgrade>,
+    ) -> Self {
+        let upload = Upload::new(incoming, wishes.expects);
+        let safe_twice = matches!(
+            method,
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+        );
+        Self {
+            repeatable: safe_twice && upload.is_none(),
+            repeated: false,
+            path: origin_form(uri),
+            upgrade: upgrade.filter(|_| wishes.upgrade.is_some()),
+            method,
+            headers,
+            upload,
+        }
+    }
+
+    /// Whether it may be sent once more though an application may have received it.
+    pub(crate) fn may_repeat(&self) -> bool {
+        self.repeatable && !self.repeated
+    }
+
+    pub(crate) fn note_repeat(&mut self) {
+        self.repeated = true;
+    }
+
+    /// For an instance of this node.
+    pub(crate) fn to_instance(&self) -> Request<RequestBody> {
+        let mut request = self.request(self.path.clone());
+        if let Some(gate) = self.upload.as_ref().and_then(|upload| upload.gate.as_ref()) {
+            request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+            gate.open_later();
+            let gate = Arc::clone(gate);
+            hyper::ext::on_informational(&mut request, move |interim| {
+                if interim.status() == http::StatusCode::CONTINUE {
+                    gate.open();
+                }
+            });
+        }
+        request
+    }
+
+    /// For the edge of another node.
+    pub(crate) fn to_peer(&self, name: &Authority, environment: EnvironmentId, ask: Ask) -> Request<RequestBody> {
+        if let Some(upload) = &self.upload {
+            upload.remember();
+            if let Some(gate) = &upload.gate {
+                gate.open();
+            }
+        }
+        let mut request = self.request(absolute(&self.path, name));
+        let headers = request.headers_mut();
+        headers.remove(TRANSFER_ENCODING);
+        if let Some(host) = headers.remove(HOST) {
+            headers.insert(CLIENT_HOST, host);
+        }
+        headers.insert(ENVIRONMENT, HeaderValue::from(environment.0));
+        let release = match ask {
+            Ask::Release(release) => HeaderValue::from(release.0),
+            Ask::Any => HeaderValue::from_static("any"),
+        };
+        headers.insert(RELEASE, release);
+        request
+    }
+
+    /// For the edge of another node, on a connection of HTTP/1 that changes its protocol.
+    pub(crate) fn to_peer_tunnel(
+        &self,
+        name: &Authority,
+        environment: EnvironmentId,
+        ask: Ask,
+    ) -> Request<RequestBody> {
+        let mut request = self.to_peer(name, environment, ask);
+        *request.uri_mut() = self.path.clone();
+        if let Ok(host) = HeaderValue::from_str(name.as_str()) {
+            request.headers_mut().insert(HOST, host);
+        }
+        request
+    }
+
+    fn request(&self, uri: Uri) -> Request<RequestBody> {
+        let body = self.upload.as_ref().map_or(RequestBody::Empty, Upload::read);
+        let chunked = !body.is_end_stream() && body.size_hint().exact().is_none();
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = self.headers.clone();
+        if chunked && self.upgrade.is_none() {
+            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        request
+    }
+}
+
+/// The name in the certificate of a node.
+pub(crate) fn name_of(node: NodeId) -> String {
+    format!("node-{}.temps.internal", node.0)
+}
+
+/// Path and query alone.
+fn origin_form(uri: &Uri) -> Uri {
+    if uri.scheme().is_none() && uri.authority().is_none() {
+        return uri.clone();
+    }
+    uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from)
+}
+
+fn absolute(path: &Uri, name: &Authority) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTPS);
+    parts.authority = Some(name.clone());
+    parts.path_and_query =
+        Some(path.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).unwrap_or_else(|_| path.clone())
+}

@@ -1,0 +1,321 @@
+//! The connections of clients: what each is doing, and the ends of those that do nothing.
+//!
+//! A connection waits for a request (idle), is in the middle of a request's head, or is busy. A head
+//! that drips and a connection that stays idle are ended by a sweep over all connections of a worker, which
+//! costs a request nothing.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::task::AtomicWaker;
+use http::HeaderValue;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tracing::debug;
+
+use crate::front;
+use crate::worker::Worker;
+
+/// One step of a worker's coarse clock.
+pub(crate) const TICK: Duration = Duration::from_millis(250);
+
+/// A coarse clock that costs nothing to read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ticks(Arc<AtomicU32>);
+
+impl Ticks {
+    pub(crate) fn now(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn advance(&self) -> u32 {
+        self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// A duration in ticks, at least one.
+    pub(crate) fn count(duration: Duration) -> u32 {
+        u32::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const BUSY: u8 = 2;
+
+/// Ask a connection to end after what it is doing, or at once.
+const FINISH: u8 = 1;
+const END: u8 = 2;
+
+/// Whose connection it is. Those of other edges may be idle for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Client,
+    Edge,
+}
+
+/// What one connection is doing.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    phase: AtomicU8,
+    since: AtomicU32,
+    requests: AtomicU32,
+    pub(crate) http2: AtomicBool,
+    whose: Whose,
+    order: AtomicU8,
+    waker: AtomicWaker,
+    ticks: Ticks,
+}
+
+impl Connection {
+    pub(crate) fn new(whose: Whose, ticks: Ticks) -> Self {
+        Self {
+            whose,
+            phase: AtomicU8::new(IDLE),
+            since: AtomicU32::new(ticks.now()),
+            requests: AtomicU32::new(0),
+            http2: AtomicBool::new(false),
+            order: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+            ticks,
+        }
+    }
+
+    fn enter(&self, phase: u8) {
+        self.phase.store(phase, Ordering::Relaxed);
+        self.since.store(self.ticks.now(), Ordering::Relaxed);
+    }
+
+    fn order(&self, order: u8) {
+        self.order.store(order, Ordering::Relaxed);
+        self.waker.wake();
+    }
+
+    /// Ends it where it has taken too long; `closing`: since when the edge is about to stop.
+    pub(crate) fn sweep(&self, now: u32, head: u32, idle: u32, closing: Option<u32>) {
+        let age = now.wrapping_sub(self.since.load(Ordering::Relaxed));
+        match self.phase.load(Ordering::Relaxed) {
+            IDLE => match closing {
+                // A client that is about to send learns from that answer to connect anew; only one that
+                // stays silent is closed.
+                Some(since) if age.min(now.wrapping_sub(since)) >= LINGER => self.order(FINISH),
+                Some(_) if self.http2.load(Ordering::Relaxed) => self.order(FINISH),
+                Some(_) | None => {
+                    if age >= idle && self.whose == Whose::Client {
+                        self.order(FINISH);
+                    }
+                }
+            },
+            HEAD if age >= head => self.order(END),
+            // Its open streams end as they would; it takes no more.
+            BUSY if closing.is_some() && self.http2.load(Ordering::Relaxed) => self.order(FINISH),
+            _ => {}
+        }
+    }
+}
+
+/// How long an idle connection stays open while the edge is about to stop: 5 s.
+const LINGER: u32 = 20;
+
+/// A request under way on a connection, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Active(Arc<Connection>);
+
+impl Active {
+    pub(crate) fn begin(connection: &Arc<Connection>) -> Self {
+        connection.requests.fetch_add(1, Ordering::Relaxed);
+        connection.phase.store(BUSY, Ordering::Relaxed);
+        Self(Arc::clone(connection))
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if self.0.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.enter(IDLE);
+        }
+    }
+}
+
+/// Who a client is.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Its address, as applications are told it.
+    pub(crate) address: HeaderValue,
+}
+
+/// Serves one connection of a client.
+pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, from: SocketAddr) {
+    let _ = stream.set_nodelay(true);
+    let connection = Arc::new(Connection::new(Whose::Client, worker.ticks.clone()));
+    let _known = worker.know(&connection);
+    let Ok(Some(first)) = tokio::time::timeout(worker.limits.head, first_bytes(&mut stream)).await else { return };
+    let address = HeaderValue::try_from(from.ip().to_canonical().to_string());
+    let client = Rc::new(Client { address: address.expect("an address is visible ASCII") });
+    let http2 = first.starts_with(PREFACE);
+    connection.http2.store(http2, Ordering::Relaxed);
+    connection.enter(if http2 { IDLE } else { HEAD });
+
+    let io = ClientIo { io: TokioIo::new(stream), first, connection: Arc::clone(&connection) };
+    let state = Arc::clone(&connection);
+    let of_client = Rc::clone(&worker);
+    let service = service_fn(move |request| {
+        let active = Active::begin(&state);
+        front::serve(Rc::clone(&of_client), Rc::clone(&client), active, request)
+    });
+    let ended = if http2 {
+        drive(worker.http2.serve_connection(io, service), &connection).await
+    } else {
+        let mut http1 = hyper::server::conn::http1::Builder::new();
+        // Heads and idleness are timed by the sweep: hyper has one time for both.
+        http1.timer(TokioTimer::new()).header_read_timeout(None);
+        drive(http1.serve_connection(io, service).with_upgrades(), &connection).await
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a client's connection ended");
+    }
+}
+
+const PREFACE: &[u8] = b"PRI ";
+
+/// What the client sends first: enough to tell HTTP/2 from HTTP/1.
+async fn first_bytes(stream: &mut TcpStream) -> Option<Bytes> {
+    let mut buffer = [0; 2048];
+    let mut have = 0;
+    loop {
+        let n = stream.read(&mut buffer[have..]).await.ok()?;
+        have += n;
+        let may_be_http2 = have < PREFACE.len() && PREFACE.starts_with(&buffer[..have]);
+        if n == 0 {
+            return None;
+        }
+        if !may_be_http2 {
+            return Some(Bytes::copy_from_slice(&buffer[..have]));
+        }
+    }
+}
+
+/// A connection that can be asked to end.
+pub(crate) trait Graceful: Future<Output = hyper::Result<()>> {
+    /// Finish what is under way, and take no more.
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<I, S, B> Graceful for hyper::server::conn::http1::UpgradeableConnection<I, S>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S, B, E> Graceful for hyper::server::conn::http2::Connection<I, S, E>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Runs a connection to its end, or to where it is ordered to end.
+pub(crate) async fn drive(serving: impl Graceful, connection: &Connection) -> hyper::Result<()> {
+    let mut serving = pin!(serving);
+    let mut finishing = false;
+    poll_fn(|cx| {
+        connection.waker.register(cx.waker());
+        let order = connection.order.load(Ordering::Relaxed);
+        if order == END {
+            return Poll::Ready(Ok(()));
+        }
+        // What has arrived is looked at first, so that a request just received is not lost.
+        if let Poll::Ready(ended) = serving.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        if order == FINISH && !finishing {
+            let busy = connection.phase.load(Ordering::Relaxed) != IDLE;
+            if connection.http2.load(Ordering::Relaxed) || !busy {
+                finishing = true;
+                serving.as_mut().finish();
+                return serving.as_mut().poll(cx);
+            }
+            connection.order.store(0, Ordering::Relaxed);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// A client's socket, which tells when a head begins.
+#[derive(Debug)]
+struct ClientIo {
+    io: TokioIo<TcpStream>,
+    first: Bytes,
+    connection: Arc<Connection>,
+}
+
+impl hyper::rt::Read for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.first.has_remaining() {
+            let n = self.first.len().min(buf.remaining());
+            buf.put_slice(&self.first[..n]);
+            self.first.advance(n);
+            return Poll::Ready(Ok(()));
+        }
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if polled.is_ready() && self.connection.phase.load(Ordering::Relaxed) == IDLE
+            && !self.connection.http2.load(Ordering::Relaxed)
+        {
+            self.connection.enter(HEAD);
+        }
+        polled
+    }
+}
+
+impl hyper::rt::Write for ClientIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}

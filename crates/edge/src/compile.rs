@@ -1,0 +1,234 @@
+//! From a table as the server sends it to the form that workers read, reusing what stays.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use temps_core::host;
+use temps_core::model::{EnvironmentId, InstanceId, NodeId, ReleaseId, Traffic};
+use temps_core::table::{self, Table, Target};
+use tokio::sync::Notify;
+use tracing::warn;
+
+use crate::count::{Meter, Sharded};
+use crate::table::{Awaiting, Choice, Compiled, Down, Instance, Local, Mount, Peer, Route, Swap, Uptime};
+
+type ChoiceKey = (EnvironmentId, ReleaseId, NodeId);
+
+/// An instance, and since which table it is in none.
+#[derive(Debug)]
+struct Known {
+    instance: Arc<Instance>,
+    gone: Option<u64>,
+}
+
+/// Turns tables into swaps, and keeps what outlives a table.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    workers: usize,
+    uptime: Uptime,
+    news: Arc<Notify>,
+    seq: u64,
+    next_uid: u64,
+    routes: BTreeMap<(EnvironmentId, String), (table::Route, Arc<Route>)>,
+    instances: BTreeMap<Target, Known>,
+    awaiting: HashMap<ChoiceKey, Arc<Awaiting>>,
+    peers: HashMap<NodeId, Arc<Peer>>,
+    meters: BTreeMap<EnvironmentId, Arc<Meter>>,
+}
+
+impl Compiler {
+    pub(crate) fn new(workers: usize, uptime: Uptime, news: Arc<Notify>) -> Self {
+        Self {
+            workers,
+            uptime,
+            news,
+            seq: 0,
+            next_uid: 0,
+            routes: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            awaiting: HashMap::new(),
+            peers: HashMap::new(),
+            meters: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn compile(&mut self, table: &Table) -> Swap {
+        self.seq += 1;
+        self.note_peers(table);
+        let offered = self.note_instances(table);
+        let vanished = self.note_choices(table);
+
+        let mut compiled = Compiled { node: table.node, peers: self.peers.clone(), ..Compiled::default() };
+        let mut routes = BTreeMap::new();
+        for spec in &table.routes {
+            let key = (spec.environment, spec.path_prefix.clone());
+            let route = match self.routes.remove(&key) {
+                Some((before, route)) if before == *spec => route,
+                Some(_) | None => Arc::new(self.route(spec)),
+            };
+            mount(&mut compiled, spec, &route);
+            compiled.environments.entry(spec.environment).or_default().push(Arc::clone(&route));
+            routes.insert(key, (spec.clone(), route));
+        }
+        for mounts in compiled.hosts.values_mut() {
+            mounts.sort_by(|a, b| b.prefix.len().cmp(&a.prefix.len()));
+        }
+        self.routes = routes;
+        Swap { seq: self.seq, table: Arc::new(compiled), vanished, withdrawn: self.withdraw(&offered) }
+    }
+
+    /// The number of the newest table.
+    pub(crate) fn newest(&self) -> u64 {
+        self.seq
+    }
+
+    /// Requests and streams in flight, by instance, those of instances that left the table included.
+    /// `acknowledged`: the table that all workers serve; what is in none since then and idle is forgotten.
+    pub(crate) fn in_flight(&mut self, acknowledged: u64) -> BTreeMap<InstanceId, u64> {
+        let mut counts = BTreeMap::new();
+        self.instances.retain(|_, known| {
+            let n = known.instance.in_flight.sum();
+            if n > 0 {
+                *counts.entry(known.instance.id).or_insert(0) += n;
+            }
+            n > 0 || known.gone.is_none_or(|seq| seq > acknowledged)
+        });
+        counts
+    }
+
+    pub(crate) fn traffic(&self) -> BTreeMap<EnvironmentId, Traffic> {
+        self.meters.iter().map(|(id, meter)| (*id, meter.traffic())).collect()
+    }
+
+    fn note_peers(&mut self, table: &Table) {
+        let mut peers = HashMap::new();
+        for (node, peer) in table.peers.iter().filter(|(node, _)| **node != table.node) {
+            let kept = self.peers.get(node).filter(|known| known.address == peer.address).cloned();
+            let peer = kept.unwrap_or_else(|| {
+                Arc::new(Peer { node: *node, address: peer.address.clone(), down: Down::new(self.uptime) })
+            });
+            peers.insert(*node, peer);
+        }
+        self.peers = peers;
+    }
+
+    /// Makes an [`Instance`] of each new target; answers the targets that may be chosen, and all.
+    fn note_instances(&mut self, table: &Table) -> Offered {
+        let mut offered = Offered::default();
+        for target in table.routes.iter().flat_map(|route| &route.local) {
+            let Ok(address) = target.endpoint.address.parse() else {
+                warn!(instance = %target.instance, address = target.endpoint.address, "not an address, left out");
+                continue;
+            };
+            let key = identity(target);
+            if target.draining {
+                offered.draining.insert(key.clone());
+            } else {
+                offered.serving.insert(key.clone());
+            }
+            self.instances.entry(key).or_insert_with(|| {
+                self.next_uid += 1;
+                let instance = Instance {
+                    uid: self.next_uid,
+                    id: target.instance,
+                    address,
+                    in_flight: Sharded::new(self.workers),
+                    withdrawn: AtomicBool::new(target.draining),
+                    down: Down::new(self.uptime),
+                    news: Arc::clone(&self.news),
+                };
+                Known { instance: Arc::new(instance), gone: None }
+            });
+        }
+        offered
+    }
+
+    /// Marks what may no longer be chosen.
+    fn withdraw(&mut self, offered: &Offered) -> Vec<(u64, bool)> {
+        let mut withdrawn = Vec::new();
+        for (key, known) in &mut self.instances {
+            let serving = offered.serving.contains(key);
+            let gone = !serving && !offered.draining.contains(key);
+            known.gone = if gone { known.gone.or(Some(self.seq)) } else { None };
+            known.instance.withdrawn.store(!serving, Ordering::Release);
+            if !serving {
+                withdrawn.push((known.instance.uid, gone));
+            }
+        }
+        withdrawn
+    }
+
+    fn note_choices(&mut self, table: &Table) -> Vec<Arc<Awaiting>> {
+        let mut before = std::mem::take(&mut self.awaiting);
+        for route in &table.routes {
+            let remote = route.choices.iter().filter(|c| c.weight > 0 && c.node != table.node);
+            for choice in remote {
+                let key = (route.environment, choice.release, choice.node);
+                let kept = before.remove(&key);
+                let fresh = || Arc::new(Awaiting(Sharded::new(self.workers)));
+                self.awaiting.entry(key).or_insert_with(|| kept.unwrap_or_else(fresh));
+            }
+        }
+        before.into_values().collect()
+    }
+
+    fn route(&mut self, spec: &table::Route) -> Route {
+        let workers = self.workers;
+        let meter = self.meters.entry(spec.environment).or_insert_with(|| Arc::new(Meter::new(workers)));
+        let choices = spec.choices.iter().map(|choice| {
+            let key = (spec.environment, choice.release, choice.node);
+            Choice {
+                release: choice.release,
+                node: choice.node,
+                weight: u64::from(choice.weight),
+                awaiting: self.awaiting.get(&key).cloned().unwrap_or_else(|| Arc::new(Awaiting(Sharded::new(workers)))),
+            }
+        });
+        let local = spec.local.iter().filter_map(|target| {
+            let known = self.instances.get(&identity(target))?;
+            Some(Local { instance: Arc::clone(&known.instance), release: target.release, draining: target.draining })
+        });
+        let turns = Sharded::new(workers);
+        for worker in 0..workers {
+            // Workers begin at different places, so that they do not all choose the same first.
+            turns.add(worker, (worker as u64 + 1).wrapping_mul(crate::pick::STRIDE / 7));
+        }
+        Route {
+            environment: spec.environment,
+            choices: choices.collect(),
+            local: local.collect(),
+            meter: Arc::clone(meter),
+            turns,
+            cursor: Sharded::new(workers),
+        }
+    }
+}
+
+/// Targets of a table.
+#[derive(Debug, Default)]
+struct Offered {
+    serving: BTreeSet<Target>,
+    draining: BTreeSet<Target>,
+}
+
+/// What makes a target itself: neither its release nor whether it is draining, but its start and its address.
+fn identity(target: &Target) -> Target {
+    Target { release: ReleaseId::default(), draining: false, ..target.clone() }
+}
+
+fn mount(compiled: &mut Compiled, spec: &table::Route, route: &Arc<Route>) {
+    let prefix = spec.path_prefix.trim_end_matches('/');
+    for name in &spec.hosts {
+        let name = host::normalise(name).unwrap_or_else(|_| name.clone());
+        let mounts = compiled.hosts.entry(name.into_boxed_str()).or_default();
+        if mounts.iter().any(|mount| &*mount.prefix == prefix) {
+            warn!(environment = %spec.environment, prefix, "another environment has this host and path, left out");
+        } else {
+            mounts.push(Mount { prefix: prefix.into(), route: Arc::clone(route) });
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,151 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use temps_core::model::{Endpoint, EnvironmentId, InstanceId, NodeId, ReleaseId};
+use temps_core::table::{Choice, Peer, Route, Table, Target};
+use tokio::sync::Notify;
+
+use super::Compiler;
+use crate::table::Uptime;
+
+/// One environment on node 1.
+#[derive(Clone, Default)]
+pub(crate) struct Sketch {
+    pub(crate) choices: Vec<Choice>,
+    pub(crate) local: Vec<Target>,
+    pub(crate) peers: Vec<u64>,
+}
+
+impl Sketch {
+    pub(crate) fn table(self) -> Table {
+        let peers = self.peers.iter().map(|n| (NodeId(*n), Peer { address: format!("127.0.0.1:{n}") })).collect();
+        let route = Route {
+            environment: EnvironmentId(1),
+            hosts: vec!["a.test".to_owned()],
+            path_prefix: "/".to_owned(),
+            choices: self.choices,
+            local: self.local,
+        };
+        Table { index: 1, version: 1, node: NodeId(1), routes: vec![route], peers }
+    }
+}
+
+pub(crate) fn choice(release: u64, node: u64, weight: u32) -> Choice {
+    Choice { release: ReleaseId(release), node: NodeId(node), weight }
+}
+
+pub(crate) fn target(instance: u64, release: u64) -> Target {
+    Target {
+        instance: InstanceId(instance),
+        release: ReleaseId(release),
+        endpoint: Endpoint { address: format!("127.0.0.1:{}", 1000 + instance), incarnation: "1".to_owned() },
+        draining: false,
+    }
+}
+
+fn compiler() -> Compiler {
+    Compiler::new(2, Uptime::start(), Arc::new(Notify::new()))
+}
+
+fn route(environment: u64, hosts: &[&str], prefix: &str) -> Route {
+    Route {
+        environment: EnvironmentId(environment),
+        hosts: hosts.iter().map(|h| (*h).to_owned()).collect(),
+        path_prefix: prefix.to_owned(),
+        ..Route::default()
+    }
+}
+
+#[test]
+fn the_longest_prefix_wins_at_segment_borders() {
+    let table = Table {
+        routes: vec![
+            route(1, &["a.test", "B.test."], "/"),
+            route(2, &["a.test"], "/api"),
+            route(3, &["a.test"], "/api/v2/"),
+            route(4, &["a.test"], "/api"),
+        ],
+        ..Table::default()
+    };
+    let compiled = compiler().compile(&table).table;
+    let found = |host: &str, path: &str| compiled.find(host, path).map(|r| r.environment.0);
+    for (path, environment) in [
+        ("/", 1),
+        ("/x", 1),
+        ("/apis", 1),
+        ("*", 1),
+        ("/api", 2),
+        ("/api/", 2),
+        ("/api/v20", 2),
+        ("/api/v2", 3),
+        ("/api/v2/x", 3),
+    ] {
+        assert_eq!(found("a.test", path), Some(environment), "{path}");
+    }
+    assert_eq!(found("b.test", "/api"), Some(1));
+    assert_eq!(found("c.test", "/"), None);
+}
+
+#[test]
+fn what_did_not_change_stays_the_same_object() {
+    let mut compiler = compiler();
+    let sketch = Sketch { choices: vec![choice(1, 1, 1), choice(1, 2, 1)], local: vec![target(1, 1)], peers: vec![2] };
+    let first = compiler.compile(&sketch.clone().table());
+    let again = compiler.compile(&sketch.clone().table());
+    let of = |swap: &crate::table::Swap| Arc::clone(&swap.table.environments[&EnvironmentId(1)][0]);
+    assert!(Arc::ptr_eq(&of(&first), &of(&again)));
+    assert!(Arc::ptr_eq(&first.table.peers[&NodeId(2)], &again.table.peers[&NodeId(2)]));
+    assert!(again.vanished.is_empty() && again.withdrawn.is_empty());
+
+    // A weight moves: the instance and the requests that wait for node 2 are still counted in the same place.
+    let moved = Sketch { choices: vec![choice(1, 1, 1), choice(1, 2, 3)], ..sketch.clone() };
+    let moved = compiler.compile(&moved.table());
+    assert!(moved.vanished.is_empty());
+    assert!(Arc::ptr_eq(&of(&first).local[0].instance, &of(&moved).local[0].instance));
+    assert!(Arc::ptr_eq(&of(&first).choices[1].awaiting, &of(&moved).choices[1].awaiting));
+    assert!(Arc::ptr_eq(&of(&first).meter, &of(&moved).meter));
+
+    // A weight of 0 is as good as gone, and so is a choice that is missing.
+    let zero = Sketch { choices: vec![choice(1, 1, 1), choice(1, 2, 0)], ..sketch.clone() };
+    let vanished = compiler.compile(&zero.table()).vanished;
+    assert_eq!(vanished.len(), 1);
+    assert!(Arc::ptr_eq(&vanished[0], &of(&first).choices[1].awaiting));
+}
+
+#[test]
+fn an_instance_is_withdrawn_then_forgotten_but_counted_while_busy() {
+    let mut compiler = compiler();
+    let sketch = Sketch { choices: vec![choice(1, 1, 1)], local: vec![target(1, 1)], peers: vec![] };
+    let first = compiler.compile(&sketch.clone().table());
+    let instance = Arc::clone(&first.table.environments[&EnvironmentId(1)][0].local[0].instance);
+    assert!(!instance.withdrawn.load(Ordering::Relaxed));
+    instance.in_flight.add(1, 2);
+
+    let mut draining = sketch.clone();
+    draining.local[0].draining = true;
+    let swap = compiler.compile(&draining.table());
+    assert_eq!(swap.withdrawn, [(instance.uid, false)]);
+    assert!(instance.withdrawn.load(Ordering::Relaxed));
+
+    let swap = compiler.compile(&Sketch::default().table());
+    assert_eq!(swap.withdrawn, [(instance.uid, true)]);
+    assert_eq!(compiler.in_flight(swap.seq), BTreeMap::from([(InstanceId(1), 2)]), "cut requests can be counted");
+
+    // Admitted again as it is: the same object.
+    let swap = compiler.compile(&sketch.clone().table());
+    assert!(Arc::ptr_eq(&swap.table.environments[&EnvironmentId(1)][0].local[0].instance, &instance));
+    assert!(!instance.withdrawn.load(Ordering::Relaxed));
+
+    // Another start of it, or another address, is another target.
+    let mut restarted = sketch;
+    restarted.local[0].endpoint.incarnation = "2".to_owned();
+    let swap = compiler.compile(&restarted.table());
+    assert!(!Arc::ptr_eq(&swap.table.environments[&EnvironmentId(1)][0].local[0].instance, &instance));
+    instance.in_flight.take(1);
+    instance.in_flight.take(1);
+    assert!(compiler.in_flight(swap.seq - 1).is_empty());
+    assert_eq!(compiler.instances.len(), 2, "a worker may still serve the table before");
+    assert!(compiler.in_flight(swap.seq).is_empty());
+    assert_eq!(compiler.instances.len(), 1);
+}

@@ -1,0 +1,167 @@
+//! The service for clients: who answers a request, and what the client gets when nobody can.
+//!
+//! Nothing here waits between choosing and counting. A request is sent again only where no application can have
+//! received it, or where receiving it twice does no harm, and then once.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+
+use crate::answer::{Why, answer};
+use crate::asked::Asked;
+use crate::body::Answer;
+use crate::call::Call;
+use crate::client::{Active, Client};
+use crate::count::Account;
+use crate::deliver::{Delivery, deliver};
+use crate::head::{FAILED, clean_request, tell_client};
+use crate::instance::{self, Lease, Sent};
+use crate::peer::Reply;
+use crate::pick::Tried;
+use crate::pool::Carrier;
+use crate::worker::{Chosen, Worker};
+
+/// Answers one request of a client.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    active: Active,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    let version = request.version();
+    let mut response = respond(&worker, &client, active, request).await;
+    if worker.closing.get().is_some() && version < Version::HTTP_2 && response.status().as_u16() != 101 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn respond(
+    worker: &Rc<Worker>,
+    client: &Client,
+    active: Active,
+    mut request: Request<Incoming>,
+) -> Response<Answer> {
+    let asked = match Asked::of(&request) {
+        Ok(asked) => asked,
+        Err(refusal) => return answer(&Why::Refused(refusal), "", active),
+    };
+    let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
+    let (parts, incoming) = request.into_parts();
+    let mut headers = parts.headers;
+    let wishes = clean_request(&mut headers);
+    tell_client(&mut headers, &client.address, &asked.host);
+    let mut call = Call::new(parts.method, &parts.uri, headers, incoming, &wishes, upgrade);
+
+    let mut search = Search::default();
+    loop {
+        let found = match worker.choose(asked.name(), parts.uri.path(), &search.tried) {
+            Chosen::NotReady => break search.give_up(Why::NotReady, asked.name(), active),
+            Chosen::Unknown => break search.give_up(Why::Unknown, asked.name(), active),
+            Chosen::Nobody(account) => {
+                search.account = Some(account);
+                break search.give_up(Why::NoInstance(String::new()), asked.name(), active);
+            }
+            Chosen::Local(account, lease) => {
+                search.account = Some(account);
+                search.at_instance(worker, lease, &mut call).await
+            }
+            Chosen::Remote(account, forward) => {
+                search.account = Some(account);
+                search.at_peer(worker, forward, &mut call).await
+            }
+        };
+        let Some(found) = found else {
+            if search.over {
+                break search.give_up(Why::NoInstance(String::new()), asked.name(), active);
+            }
+            continue;
+        };
+        let account = search.account.clone();
+        if let Some(account) = &account {
+            if found.response.headers().contains_key(FAILED) {
+                account.failed();
+            } else {
+                account.answered(found.response.status());
+            }
+        }
+        let Found { response, carrier, lease } = found;
+        let delivery = Delivery { response, carrier, lease, account, active };
+        break match deliver(worker, call, delivery) {
+            Ok(response) => response,
+            Err(active) => answer(&Why::BadUpgrade, asked.name(), active),
+        };
+    }
+}
+
+/// The head of an application's answer.
+struct Found {
+    response: Response<Incoming>,
+    carrier: Option<Carrier>,
+    lease: Option<Lease>,
+}
+
+/// Where a request was already, and what happened there.
+#[derive(Default)]
+struct Search {
+    tried: Tried,
+    account: Option<Rc<Account>>,
+    unsent: String,
+    lost: Option<String>,
+    /// It must not be sent again.
+    over: bool,
+    /// The client broke off its request: nobody's failure but its own.
+    by_client: bool,
+}
+
+impl Search {
+    async fn at_instance(&mut self, worker: &Worker, lease: Lease, call: &mut Call) -> Option<Found> {
+        let uid = lease.pool.instance.uid;
+        match instance::send(&lease, call, &worker.shared.retries).await {
+            Sent::Answered(response, carrier) => return Some(Found { response, carrier, lease: Some(lease) }),
+            Sent::Unsent(why) => self.unsent = why,
+            Sent::Lost(why) => self.lose(why, call),
+        }
+        worker.shared.retries.add(worker.index, 1);
+        self.tried.instances.push(uid);
+        None
+    }
+
+    async fn at_peer(&mut self, worker: &Worker, forward: crate::worker::Forward, call: &mut Call) -> Option<Found> {
+        let reply = forward.link.send(call, forward.environment, forward.ask).await;
+        match reply {
+            Reply::Sent(Sent::Answered(response, carrier)) => return Some(Found { response, carrier, lease: None }),
+            Reply::NotHere => {}
+            Reply::Sent(Sent::Unsent(why)) => self.unsent = why,
+            Reply::Sent(Sent::Lost(why)) => self.lose(why, call),
+        }
+        worker.shared.retries.add(worker.index, 1);
+        self.tried.asked.push((forward.link.peer.node, forward.ask));
+        None
+    }
+
+    /// An application may have received it. It may go elsewhere once, if that does no harm.
+    fn lose(&mut self, why: String, call: &mut Call) {
+        self.by_client = call.upload.as_ref().is_some_and(|upload| upload.failed());
+        self.over = !call.may_repeat();
+        call.note_repeat();
+        self.lost = Some(why);
+    }
+
+    fn give_up(&mut self, why: Why, host: &str, active: Active) -> Response<Answer> {
+        let why = match self.lost.take() {
+            Some(lost) => Why::Lost(lost),
+            None => match why {
+                Why::NoInstance(_) => Why::NoInstance(std::mem::take(&mut self.unsent)),
+                why => why,
+            },
+        };
+        if let (Some(account), false) = (&self.account, self.by_client) {
+            account.failed();
+        }
+        answer(&why, host, active)
+    }
+}

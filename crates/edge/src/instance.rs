@@ -1,0 +1,97 @@
+//! Sending a request to an instance of this node.
+
+use std::rc::Rc;
+
+use http::Response;
+use hyper::body::Incoming;
+use tracing::debug;
+
+use crate::call::Call;
+use crate::count::Sharded;
+use crate::pool::{Carrier, Pool};
+
+/// A request counted in flight at an instance, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) pool: Rc<Pool>,
+}
+
+impl Lease {
+    pub(crate) fn new(pool: Rc<Pool>) -> Self {
+        pool.instance.in_flight.add(pool.worker, 1);
+        Self { pool }
+    }
+
+    fn withdrawn(&self) -> bool {
+        self.pool.instance.withdrawn.load(std::sync::atomic::Ordering::Acquire)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let left = self.pool.instance.in_flight.take(self.pool.worker);
+        if left == 0 && self.withdrawn() && self.pool.instance.in_flight.sum() == 0 {
+            self.pool.instance.news.notify_one();
+        }
+    }
+}
+
+/// What became of sending a request somewhere.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    /// The head of the answer, and the connection that carries its body.
+    Answered(Response<Incoming>, Option<Carrier>),
+    /// Nothing reached an application: it may go elsewhere, whatever its method.
+    Unsent(String),
+    /// It may have reached an application, and there will be no answer from there.
+    Lost(String),
+}
+
+/// Sends a request to an instance. A failure of a connection that had been used before is made good
+/// once, on a fresh connection, where repeating the request cannot do harm.
+pub(crate) async fn send(lease: &Lease, call: &mut Call, retries: &Sharded) -> Sent {
+    let pool = &lease.pool;
+    while let Some(mut carrier) = pool.reuse(call.repeatable) {
+        match carrier.sender.try_send_request(call.to_instance()).await {
+            Ok(response) => return Sent::Answered(response, Some(carrier)),
+            // It was given back, so no byte of it went out.
+            Err(error) if error.message().is_some() => {
+                retries.add(pool.worker, 1);
+            }
+            Err(error) => {
+                let why = describe(&error.into_error());
+                debug!(instance = %pool.instance.id, why, "a kept connection failed");
+                if !call.may_repeat() || lease.withdrawn() {
+                    return Sent::Lost(why);
+                }
+                call.note_repeat();
+                retries.add(pool.worker, 1);
+                break;
+            }
+        }
+    }
+    let mut carrier = match Pool::connect(pool).await {
+        Ok(carrier) => carrier,
+        Err(error) => {
+            debug!(instance = %pool.instance.id, %error, "cannot connect");
+            return Sent::Unsent(format!("cannot connect: {error}"));
+        }
+    };
+    match carrier.sender.try_send_request(call.to_instance()).await {
+        Ok(response) => Sent::Answered(response, Some(carrier)),
+        Err(error) if error.message().is_some() => Sent::Unsent(describe(&error.into_error())),
+        Err(error) => Sent::Lost(describe(&error.into_error())),
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,46 @@
+//! The traffic of one node: clients in front, the node's instances and the edges of other nodes behind.
+//!
+//! An edge serves one [`temps_core::table::Table`] and reports what it sees. It knows nothing of
+//! projects, deployments or Raft, and it outlives the server that feeds it: without a server it goes
+//! on with its last table, which it also keeps on disk.
+//!
+//! A request chooses *a release on a node*; only the edge of the node that runs an instance picks the
+//! instance. So the count of what is in flight at an instance is exact and local to one process.
+//!
+//! Each worker is one thread with its own runtime, listeners, connections and current table. Picking
+//! an instance and counting the request happen without a pause on that one thread; once a worker
+//! has acknowledged a table, none of its requests can choose by an older one.
+
+mod answer;
+mod asked;
+mod body;
+mod call;
+mod client;
+mod compile;
+mod config;
+mod control;
+mod count;
+mod deliver;
+mod frame;
+mod front;
+mod handover;
+mod head;
+mod identity;
+mod instance;
+mod link;
+mod listen;
+mod owner;
+mod peer;
+mod pick;
+mod pool;
+mod report;
+mod run;
+mod store;
+mod table;
+mod tunnel;
+mod upload;
+mod worker;
+
+pub use config::{EdgeConfig, EdgeError, Limits, Listen};
+pub use link::{Link, LinkOptions};
+pub use run::run;

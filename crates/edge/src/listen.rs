@@ -1,0 +1,82 @@
+//! Listening sockets: one set for each worker, and the kernel spreads connections over them.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{EdgeError, Listen};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// The sockets of one worker.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    /// For clients.
+    pub(crate) http: Vec<TcpListener>,
+    /// For other edges.
+    pub(crate) peer: TcpListener,
+}
+
+impl Sockets {
+    /// Other handles of the same sockets.
+    pub(crate) fn duplicate(&self) -> io::Result<Self> {
+        let http = self.http.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
+        Ok(Self { http, peer: self.peer.try_clone()? })
+    }
+
+    /// All of them, those for clients first.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.http.iter().chain([&self.peer]).map(AsFd::as_fd)
+    }
+
+    /// From what [`Sockets::handles`] named, of a living edge.
+    pub(crate) fn from_handles(mut handles: Vec<OwnedFd>) -> Option<Self> {
+        let peer = handles.pop()?.into();
+        Some(Self { http: handles.into_iter().map(TcpListener::from).collect(), peer })
+    }
+}
+
+/// One set for each worker.
+pub(crate) fn bind(http: Vec<Listen>, peer: Listen, workers: usize) -> Result<Vec<Sockets>, EdgeError> {
+    let mut of_http = http.into_iter().map(|listen| bind_each(listen, workers)).collect::<Result<Vec<_>, _>>()?;
+    let mut of_peer = bind_each(peer, workers)?;
+    let mut sets = Vec::with_capacity(workers);
+    while let Some(peer) = of_peer.pop() {
+        sets.push(Sockets { http: of_http.iter_mut().filter_map(Vec::pop).collect(), peer });
+    }
+    Ok(sets)
+}
+
+fn bind_each(listen: Listen, workers: usize) -> Result<Vec<TcpListener>, EdgeError> {
+    match listen {
+        Listen::At(address) => {
+            let refuse = |source| EdgeError::Bind { at: address.to_string(), source };
+            let first = bind_one(address).map_err(refuse)?;
+            // Port 0 became a port; the others use the same.
+            let address = first.local_addr().map_err(refuse)?;
+            let mut sockets = vec![first];
+            while sockets.len() < workers {
+                sockets.push(bind_one(address).map_err(refuse)?);
+            }
+            Ok(sockets)
+        }
+        Listen::Bound(socket) => {
+            let refuse = |source| EdgeError::Bind { at: "a socket".to_owned(), source };
+            socket.set_nonblocking(true).map_err(refuse)?;
+            (0..workers).map(|_| socket.try_clone().map_err(refuse)).collect()
+        }
+    }
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,123 @@
+//! The service for other edges: this node decides which of its instances answers.
+//!
+//! Only here are the lines between edges believed, because the connection proved that the other side is a node of
+//! this cluster. What was forwarded once is never forwarded again.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue};
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use temps_core::model::{EnvironmentId, ReleaseId};
+use tokio::net::TcpStream;
+use tracing::{debug, warn};
+
+use crate::answer::{Why, failed, not_here};
+use crate::body::Answer;
+use crate::call::Call;
+use crate::client::{Active, Connection, Whose, drive};
+use crate::deliver::{Delivery, deliver};
+use crate::head::{CLIENT_HOST, ENVIRONMENT, RELEASE, clean_forwarded};
+use crate::identity::{HTTP2, node_of};
+use crate::instance::{self, Sent};
+use crate::pick::{Ask, Tried};
+use crate::worker::Worker;
+
+/// How long another edge's handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// Serves one connection of another edge.
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let connection = Arc::new(Connection::new(Whose::Edge, worker.ticks.clone()));
+    let _known = worker.know(&connection);
+    let accepting = worker.shared.tls.accept.accept(stream);
+    let stream = match tokio::time::timeout(HANDSHAKE, accepting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return debug!(%error, "a connection from another edge failed"),
+        Err(_) => return debug!("a connection from another edge took too long"),
+    };
+    let session = stream.get_ref().1;
+    let Some(node) = session.peer_certificates().and_then(<[_]>::first).and_then(node_of) else {
+        return warn!("a certificate of the cluster that names no node was refused");
+    };
+    let http2 = session.alpn_protocol() == Some(HTTP2);
+    connection.http2.store(http2, Ordering::Relaxed);
+    let state = Arc::clone(&connection);
+    let of_edge = Rc::clone(&worker);
+    let service = service_fn(move |request| answer(Rc::clone(&of_edge), Active::begin(&state), request));
+    let io = TokioIo::new(stream);
+    let ended = if http2 {
+        drive(worker.http2_for_edges().serve_connection(io, service), &connection).await
+    } else {
+        let mut http1 = hyper::server::conn::http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(None);
+        drive(http1.serve_connection(io, service).with_upgrades(), &connection).await
+    };
+    if let Err(error) = ended {
+        debug!(%node, %error, "a connection from another edge ended");
+    }
+}
+
+/// Answers one forwarded request.
+async fn answer(
+    worker: Rc<Worker>,
+    active: Active,
+    mut request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    let Some((environment, ask)) = asked(request.headers()) else { return Ok(not_here(active)) };
+    let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
+    let version = request.version();
+    let (parts, incoming) = request.into_parts();
+    let mut headers = parts.headers;
+    let host = headers.remove(CLIENT_HOST).unwrap_or_else(|| HeaderValue::from_static(""));
+    let name = String::from_utf8_lossy(host.as_bytes()).into_owned();
+    let wishes = clean_forwarded(&mut headers);
+    headers.insert(HOST, host);
+    let mut call = Call::new(parts.method, &parts.uri, headers, incoming, &wishes, upgrade);
+
+    let mut tried = Tried::default();
+    let mut lost = None;
+    let mut response = loop {
+        let Some(lease) = worker.choose_for_peer(environment, ask, &tried) else {
+            break match lost {
+                Some(why) => failed(&Why::Lost(why), &name, active),
+                None => not_here(active),
+            };
+        };
+        tried.instances.push(lease.pool.instance.uid);
+        match instance::send(&lease, &mut call, &worker.shared.retries).await {
+            Sent::Answered(response, carrier) => {
+                let delivery = Delivery { response, carrier, lease: Some(lease), account: None, active };
+                break deliver(&worker, call, delivery)
+                    .unwrap_or_else(|active| failed(&Why::BadUpgrade, &name, active));
+            }
+            Sent::Unsent(_) => {}
+            Sent::Lost(why) if call.may_repeat() => {
+                call.note_repeat();
+                lost = Some(why);
+            }
+            Sent::Lost(why) => break failed(&Why::Lost(why), &name, active),
+        }
+        worker.shared.retries.add(worker.index, 1);
+    };
+    if worker.closing.get().is_some() && version < Version::HTTP_2 && response.status().as_u16() != 101 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+fn asked(headers: &HeaderMap) -> Option<(EnvironmentId, Ask)> {
+    let environment = headers.get(ENVIRONMENT)?.to_str().ok()?.parse().ok()?;
+    let ask = match headers.get(RELEASE)?.to_str().ok()? {
+        "any" => Ask::Any,
+        number => Ask::Release(ReleaseId(number.parse().ok()?)),
+    };
+    Some((EnvironmentId(environment), ask))
+}

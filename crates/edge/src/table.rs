@@ -1,0 +1,158 @@
+//! A table in the form that workers read: immutable, shared, with a constant cost per lookup.
+//!
+//! Parts that did not change are the same objects from one table to the next, so what they count
+//! lives on and old tables cost little.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use temps_core::model::{EnvironmentId, InstanceId, NodeId, ReleaseId};
+use tokio::sync::Notify;
+
+use crate::count::{Meter, Sharded};
+
+/// How long a target that refused a connection is passed over while there are others.
+const DOWN_MS: u64 = 1_000;
+
+/// Milliseconds since the edge started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Uptime(Instant);
+
+impl Uptime {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn now(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Remembers for a moment that nobody answered at an address.
+#[derive(Debug)]
+pub(crate) struct Down {
+    until: AtomicU64,
+    uptime: Uptime,
+}
+
+impl Down {
+    pub(crate) fn new(uptime: Uptime) -> Self {
+        Self { until: AtomicU64::new(0), uptime }
+    }
+
+    pub(crate) fn mark(&self) {
+        self.until.store(self.uptime.now() + DOWN_MS, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        // The clock is asked only where there was trouble.
+        let until = self.until.load(Ordering::Relaxed);
+        until != 0 && self.uptime.now() < until
+    }
+}
+
+/// One start of one instance on this node, at one address.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    /// Unique in this process.
+    pub(crate) uid: u64,
+    pub(crate) id: InstanceId,
+    pub(crate) address: SocketAddr,
+    pub(crate) in_flight: Sharded,
+    /// No table offers it any more: its connections are not kept, and the end of its last request is news.
+    pub(crate) withdrawn: AtomicBool,
+    pub(crate) down: Down,
+    /// Wakes whoever reports.
+    pub(crate) news: Arc<Notify>,
+}
+
+/// An instance as one route sees it.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) release: ReleaseId,
+    pub(crate) draining: bool,
+}
+
+/// Requests that chose a release on another node and have not heard from it yet.
+#[derive(Debug)]
+pub(crate) struct Awaiting(pub(crate) Sharded);
+
+/// A release on a node.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) release: ReleaseId,
+    pub(crate) node: NodeId,
+    pub(crate) weight: u64,
+    pub(crate) awaiting: Arc<Awaiting>,
+}
+
+/// The edge of another node.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) node: NodeId,
+    pub(crate) address: String,
+    pub(crate) down: Down,
+}
+
+/// The requests of one environment, and who may answer them.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) environment: EnvironmentId,
+    pub(crate) choices: Vec<Choice>,
+    pub(crate) local: Vec<Local>,
+    pub(crate) meter: Arc<Meter>,
+    /// Moves with every choice, by worker.
+    pub(crate) turns: Sharded,
+    /// Moves with every pick of a local instance, by worker.
+    pub(crate) cursor: Sharded,
+}
+
+/// A route below a path prefix of a host.
+#[derive(Debug)]
+pub(crate) struct Mount {
+    /// Without a trailing `/`; empty for all paths.
+    pub(crate) prefix: Box<str>,
+    pub(crate) route: Arc<Route>,
+}
+
+impl Mount {
+    fn covers(&self, path: &str) -> bool {
+        match path.strip_prefix(&*self.prefix) {
+            Some(rest) => self.prefix.is_empty() || rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        }
+    }
+}
+
+/// A table, ready to be read.
+#[derive(Debug, Default)]
+pub(crate) struct Compiled {
+    pub(crate) node: NodeId,
+    /// By host; the longest prefix first.
+    pub(crate) hosts: HashMap<Box<str>, Vec<Mount>>,
+    pub(crate) environments: HashMap<EnvironmentId, Vec<Arc<Route>>>,
+    pub(crate) peers: HashMap<NodeId, Arc<Peer>>,
+}
+
+impl Compiled {
+    /// The route of a path of a host.
+    pub(crate) fn find(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
+        self.hosts.get(host)?.iter().find(|mount| mount.covers(path)).map(|mount| &mount.route)
+    }
+}
+
+/// What a worker has to do for a new table.
+#[derive(Clone, Debug)]
+pub(crate) struct Swap {
+    /// Counts the tables of this edge.
+    pub(crate) seq: u64,
+    pub(crate) table: Arc<Compiled>,
+    /// Choices on other nodes that this table no longer has.
+    pub(crate) vanished: Vec<Arc<Awaiting>>,
+    /// Instances that this table no longer offers; `true`: it does not know them at all.
+    pub(crate) withdrawn: Vec<(u64, bool)>,
+}

@@ -1,0 +1,35 @@
+//! What the tests are made of.
+
+mod app;
+mod client;
+mod edges;
+mod identity;
+mod load;
+
+use std::time::Duration;
+
+pub(crate) use app::{App, Conversation, Head};
+pub(crate) use client::{Answer, Client, get};
+pub(crate) use edges::{Edge, HOST, Plan, choice, config_in, table, target};
+pub(crate) use identity::Authority;
+pub(crate) use load::{Load, Tally};
+
+/// Longer than anything takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until a condition holds.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(tokio::time::Instant::now() < end, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Bounds a step, so that what hangs fails with a name.
+pub(crate) async fn within<T>(what: &str, step: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, step).await {
+        Ok(value) => value,
+        Err(_) => panic!("took too long: {what}"),
+    }
+}

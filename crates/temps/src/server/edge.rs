@@ -1,0 +1,87 @@
+//! The edge of a node: how its server starts it, and how it starts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use temps_core::table::EdgeReport;
+use temps_edge::{EdgeConfig, Limits, Link, LinkOptions, Listen};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// What a server tells its edge.
+#[derive(Debug, Args)]
+pub(crate) struct EdgeArguments {
+    /// The node's data directory.
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// Where clients connect.
+    #[arg(long)]
+    http: SocketAddr,
+    /// Where other edges connect.
+    #[arg(long)]
+    peer: SocketAddr,
+    /// Threads that serve.
+    #[arg(long)]
+    workers: usize,
+    /// Take the listening sockets over from the edge that answers on this socket.
+    #[arg(long, value_name = "SOCKET")]
+    takeover: Option<PathBuf>,
+}
+
+/// Runs the edge until it is told to stop.
+pub(crate) fn run(arguments: EdgeArguments) -> Result<()> {
+    crate::log_to_stderr();
+    let socket = EdgeConfig::socket_in(&arguments.data_dir);
+    let config = EdgeConfig {
+        identity: crate::server::identity_dir(&arguments.data_dir),
+        http: vec![Listen::At(arguments.http)],
+        peer: Listen::At(arguments.peer),
+        workers: arguments.workers,
+        takeover: arguments.takeover,
+        limits: Limits::default(),
+        socket,
+        data_dir: arguments.data_dir,
+    };
+    Ok(temps_edge::run(config)?)
+}
+
+/// Adopts the node's edge, or starts it.
+pub(super) fn start(config: &Config) -> Result<Link> {
+    let program = std::env::current_exe().context("cannot find this program's file")?;
+    let mut args = vec!["edge".into(), "--data-dir".into(), config.data_dir.clone().into_os_string()];
+    for (flag, value) in [
+        ("--http", config.edge_http.to_string()),
+        ("--peer", config.edge_peer.to_string()),
+        ("--workers", config.edge_workers.to_string()),
+    ] {
+        args.extend([flag.into(), value.into()]);
+    }
+    Ok(Link::start(LinkOptions { data_dir: config.data_dir.clone(), program, args }))
+}
+
+/// Keeps the edge's process id in a file, for people and for `temps dev`.
+pub(super) async fn note_pid(
+    mut reports: watch::Receiver<EdgeReport>,
+    file: PathBuf,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let mut noted = 0;
+    loop {
+        let pid = reports.borrow_and_update().pid;
+        if pid != noted && pid != 0 {
+            super::files::replace(&file, pid.to_string().as_bytes())?;
+            noted = pid;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            changed = reports.changed() => if changed.is_err() {
+                shutdown.cancelled().await;
+                return Ok(());
+            },
+        }
+    }
+}

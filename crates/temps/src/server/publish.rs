@@ -1,0 +1,152 @@
+//! Tables for the edge: what the cluster says, corrected by what is seen on this node.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use temps_agent::LocalView;
+use temps_core::model::NodeId;
+use temps_core::routes::routes;
+use temps_core::table::{Route, Table};
+use temps_edge::Link;
+use temps_ledger::Ledger;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Publishes a table after each change of the state or of what is seen here.
+pub(super) async fn publish(
+    node: NodeId,
+    ledger: Arc<dyn Ledger>,
+    link: Arc<Link>,
+    mut local: watch::Receiver<LocalView>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let mut changes = ledger.changes();
+    let mut reports = link.reports();
+    let mut version = 0;
+    let mut caught_up = false;
+    loop {
+        changes.mark_unchanged();
+        let state = ledger.state();
+        // A node that returns first learns what it missed; until then its edge knows better.
+        caught_up = caught_up
+            || tokio::select! {
+                reached = ledger.barrier() => reached.is_ok(),
+                () = shutdown.cancelled() => return Ok(()),
+            };
+        // Before everything here was listed, addresses in the state may be those of other programs.
+        let known = local.borrow().listed;
+        if known && (caught_up || state.index >= reports.borrow_and_update().index && state.index > 0) {
+            version += 1;
+            let mut table = routes(&ledger.state(), node);
+            table.version = version;
+            correct(&mut table, &local.borrow_and_update());
+            link.publish(table);
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            changed = changes.changed() => changed?,
+            changed = local.changed() => changed?,
+        }
+    }
+}
+
+/// Takes out instances that ended on this node and those that fail their health check here, and puts in
+/// the addresses that were read here.
+fn correct(table: &mut Table, seen: &LocalView) {
+    let node = table.node;
+    for route in &mut table.routes {
+        route.local.retain(|target| !seen.down.contains(&target.instance));
+        for target in &mut route.local {
+            if let Some(endpoint) = seen.endpoints.get(&target.instance) {
+                target.endpoint.clone_from(endpoint);
+            }
+        }
+        share(route, node);
+        // An unhealthy instance is passed over where there is another, and only there.
+        let mut without = route.clone();
+        for target in without.local.iter_mut().filter(|t| seen.unready.contains(&t.instance)) {
+            target.draining = true;
+        }
+        share(&mut without, node);
+        if !without.choices.is_empty() {
+            *route = without;
+        }
+    }
+}
+
+/// The node's share is no larger than the number of its instances that take requests.
+fn share(route: &mut Route, node: NodeId) {
+    let Route { choices, local, .. } = route;
+    for choice in choices.iter_mut().filter(|c| c.node == node) {
+        let able = local.iter().filter(|t| t.release == choice.release && !t.draining).count();
+        choice.weight = choice.weight.min(u32::try_from(able).unwrap_or(u32::MAX));
+    }
+    choices.retain(|choice| choice.weight > 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use temps_agent::LocalView;
+    use temps_core::model::{Endpoint, InstanceId, NodeId, ReleaseId};
+    use temps_core::table::{Choice, Route, Table, Target};
+
+    use super::correct;
+
+    fn table() -> Table {
+        let target = |n| Target {
+            instance: InstanceId(n),
+            release: ReleaseId(1),
+            endpoint: Endpoint { address: format!("127.0.0.1:{n}"), incarnation: "a".to_owned() },
+            draining: false,
+        };
+        let choice = |node, weight| Choice { release: ReleaseId(1), node: NodeId(node), weight };
+        let route = Route {
+            choices: vec![choice(1, 2), choice(2, 1)],
+            local: vec![target(1), target(2)],
+            ..Route::default()
+        };
+        Table { node: NodeId(1), routes: vec![route], ..Table::default() }
+    }
+
+    #[test]
+    fn an_instance_that_ended_here_is_withdrawn_at_once() {
+        let mut seen = LocalView::default();
+        let mut one = table();
+        seen.down.insert(InstanceId(1));
+        correct(&mut one, &seen);
+        assert_eq!(one.routes[0].local.len(), 1);
+        assert_eq!(
+            one.routes[0].choices.iter().map(|c| (c.node.0, c.weight)).collect::<Vec<_>>(),
+            [(1, 1), (2, 1)]
+        );
+        seen.down.insert(InstanceId(2));
+        correct(&mut one, &seen);
+        assert_eq!(one.routes[0].choices.iter().map(|c| c.node.0).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn an_unhealthy_instance_is_passed_over_unless_it_is_the_last() {
+        let mut seen = LocalView::default();
+        seen.unready.extend([InstanceId(1), InstanceId(2)]);
+        let mut one = table();
+        correct(&mut one, &seen);
+        assert!(one.routes[0].local.iter().all(|t| t.draining));
+        assert_eq!(one.routes[0].choices.iter().map(|c| c.node.0).collect::<Vec<_>>(), [2]);
+        let mut alone = table();
+        alone.routes[0].choices.retain(|c| c.node == NodeId(1));
+        let before = alone.clone();
+        correct(&mut alone, &seen);
+        assert_eq!(alone, before);
+    }
+
+    #[test]
+    fn addresses_are_those_that_were_read_here() {
+        let mut seen = LocalView::default();
+        let read = Endpoint { address: "127.0.0.1:9".to_owned(), incarnation: "b".to_owned() };
+        seen.endpoints.insert(InstanceId(1), read.clone());
+        let mut one = table();
+        correct(&mut one, &seen);
+        assert_eq!(one.routes[0].local[0].endpoint, read);
+        assert_eq!(one.routes[0].choices, table().routes[0].choices);
+    }
+}

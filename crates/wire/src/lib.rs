@@ -1,0 +1,17 @@
+//! How nodes and people talk: generated messages, certificates, TLS, tokens, a server and clients.
+//!
+//! What the messages mean is not known here, and neither is who may ask for what.
+
+pub mod client;
+pub mod codec;
+mod connect;
+mod files;
+pub mod identity;
+pub mod peers;
+pub mod proto;
+pub mod serve;
+pub mod tls;
+pub mod token;
+
+/// The largest message between nodes, in bytes: a snapshot chunk or a batch of log entries fits.
+pub const MESSAGE_MAX: usize = 16 * 1024 * 1024;

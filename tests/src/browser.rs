@@ -1,0 +1,125 @@
+//! A single client that asks one thing after another, on one connection.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::trouble::{Context, Result, Trouble};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A client with one connection, which is never opened again.
+#[derive(Debug)]
+pub struct Browser {
+    runtime: Runtime,
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Its status.
+    pub status: u16,
+    /// Its headers, by lower-case name; the last one of each name.
+    pub headers: BTreeMap<String, String>,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Browser {
+    /// Connects to an edge; every request has this Host.
+    ///
+    /// # Errors
+    /// When the edge does not listen.
+    pub fn open(edge: SocketAddr, host: &str) -> Result<Self> {
+        // One worker drives the connection while nobody asks.
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let sender = runtime.block_on(async {
+            let io = TokioIo::new(TcpStream::connect(edge).await?);
+            let (sender, connection) = http1::handshake(io).await?;
+            tokio::spawn(async move {
+                // The next request tells that it is closed.
+                let _ = connection.await;
+            });
+            Ok::<_, Trouble>(sender)
+        })?;
+        Ok(Self { runtime, sender, host: host.to_owned() })
+    }
+
+    /// Whether the connection is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Asks for a page.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn get(&mut self, path: &str) -> Result<Page> {
+        self.ask(Method::GET, path, &[], "")
+    }
+
+    /// Asks with any method, more headers and a body.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn ask(&mut self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Page> {
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.host);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_owned())))?;
+        let sender = &mut self.sender;
+        let asked = self.runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, async {
+                sender.ready().await?;
+                let (head, body) = sender.send_request(request).await?.into_parts();
+                Ok::<_, hyper::Error>((head, body.collect().await?.to_bytes()))
+            })
+            .await
+        });
+        let (head, body) = asked.context(path)?.context(path)?;
+        let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        Ok(Page { status: head.status.as_u16(), headers, body })
+    }
+}
+
+impl Page {
+    /// A header, or an empty text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    /// The version that answered, or an empty text.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        self.header("x-version")
+    }
+
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Asks for one page on a connection of its own.
+///
+/// # Errors
+/// When there is no answer.
+pub fn get(edge: SocketAddr, host: &str, path: &str) -> Result<Page> {
+    Browser::open(edge, host)?.get(path)
+}

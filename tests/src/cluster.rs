@@ -1,0 +1,312 @@
+//! A cluster of the real binary on this machine.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::app::App;
+use crate::cli::{Cli, Ran};
+use crate::deployment::{Deployment, Instance, list, number_in, text};
+use crate::faults;
+use crate::load::Target;
+use crate::node::{self, Node};
+use crate::paths;
+use crate::trouble::{Context, Result, Trouble};
+use crate::wait;
+
+/// How long a cluster may take to become ready, on a busy machine.
+const START: Duration = Duration::from_secs(60);
+
+/// How long a quick deployment may take, on a busy machine.
+pub const DEPLOYMENT: Duration = Duration::from_secs(120);
+
+/// A running cluster. Dropping it ends all its processes; its directory is kept unless
+/// [`Cluster::close`] was called.
+#[derive(Debug)]
+pub struct Cluster {
+    dir: Option<TempDir>,
+    root: PathBuf,
+    binary: PathBuf,
+    /// Its nodes: `n1`, `n2`, ...
+    pub nodes: Vec<Node>,
+    token: String,
+}
+
+impl Cluster {
+    /// Starts three nodes and waits until they are one cluster.
+    ///
+    /// # Errors
+    /// When they do not become one.
+    pub fn start() -> Result<Self> {
+        Self::start_with(3, "15s")
+    }
+
+    /// Starts `n` nodes; a silent node counts for `lease`.
+    ///
+    /// # Errors
+    /// When they do not become one cluster.
+    pub fn start_with(n: usize, lease: &str) -> Result<Self> {
+        let binary = paths::temps()?;
+        let dir = tempfile::Builder::new().prefix("temps-").tempdir()?;
+        let root = fs::canonicalize(dir.path())?;
+        fs::create_dir(root.join("home"))?;
+        let mut nodes = Vec::new();
+        for (i, shape) in node::shapes(n, lease)?.into_iter().enumerate() {
+            nodes.push(Node::prepare(&root, &format!("n{}", i + 1), &binary, shape)?);
+        }
+        let mut cluster = Self { dir: Some(dir), root, binary, nodes, token: String::new() };
+        cluster.found()?;
+        for i in 1..n {
+            cluster.join(i)?;
+        }
+        wait::until("all nodes to be up", START, || cluster.nodes_up() == n)?;
+        Ok(cluster)
+    }
+
+    fn found(&mut self) -> Result {
+        let founder = &mut self.nodes[0];
+        founder.launch(&["--bootstrap"])?;
+        let path = founder.dir().join("admin-token");
+        let token = wait::find("the first admin token", START, || {
+            let text = fs::read_to_string(&path).ok()?;
+            let token = text.trim();
+            (founder.is_up() && !token.is_empty()).then(|| token.to_owned())
+        });
+        let why = || format!("the founder did not start: {}", founder.log_tail(20));
+        self.token = token.map_err(|error| Trouble::new(format!("{error}; {}", why())))?;
+        let cli = self.cli_at(&[0]);
+        wait::until("the founder to lead", START, || {
+            cli.json(&["cluster", "status"]).is_ok_and(|s| s.get("leader").is_some_and(|l| !l.is_null()))
+        })
+    }
+
+    fn join(&mut self, i: usize) -> Result {
+        let token = self.join_token()?;
+        let founder = self.nodes[0].shape.listen.to_string();
+        self.nodes[i].launch(&["--join", &founder, "--token", &token])?;
+        let joined = wait::until("a node to join", START, || self.nodes_up() > i);
+        joined.context(self.nodes[i].log_tail(20))
+    }
+
+    /// A fresh join token for one machine.
+    ///
+    /// # Errors
+    /// When the cluster gives none.
+    pub fn join_token(&self) -> Result<String> {
+        let made = self.cli().json(&["cluster", "token"])?;
+        let token = text(&made, "token");
+        if token.is_empty() { Err(Trouble::new(format!("no token in {made}"))) } else { Ok(token) }
+    }
+
+    /// Where everything of this cluster is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The binary that runs.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The command line with all nodes as endpoints.
+    #[must_use]
+    pub fn cli(&self) -> Cli {
+        self.cli_at(&(0..self.nodes.len()).collect::<Vec<_>>())
+    }
+
+    /// The command line with these nodes as endpoints, in this order.
+    #[must_use]
+    pub fn cli_at(&self, nodes: &[usize]) -> Cli {
+        Cli {
+            binary: self.binary.clone(),
+            endpoints: nodes.iter().map(|i| self.nodes[*i].shape.listen.to_string()).collect(),
+            token: self.token.clone(),
+            home: self.root.join("home"),
+            variables: Vec::new(),
+            limit: DEPLOYMENT,
+        }
+    }
+
+    /// All edges, for a load.
+    #[must_use]
+    pub fn edges(&self) -> Vec<Target> {
+        self.edges_of(&(0..self.nodes.len()).collect::<Vec<_>>())
+    }
+
+    /// The edges of these nodes.
+    #[must_use]
+    pub fn edges_of(&self, nodes: &[usize]) -> Vec<Target> {
+        let target =
+            |i: &usize| Target { name: self.nodes[*i].name.clone(), address: self.nodes[*i].shape.edge };
+        nodes.iter().map(target).collect()
+    }
+
+    /// The number of nodes that count.
+    #[must_use]
+    pub fn nodes_up(&self) -> usize {
+        let status = self.cli().json(&["cluster", "status"]).unwrap_or_default();
+        list(&status, "nodes").iter().filter(|node| text(node, "status") == "up").count()
+    }
+
+    /// The place in `nodes` of the node that leads, as these nodes see it.
+    #[must_use]
+    pub fn leader_seen_by(&self, nodes: &[usize]) -> Option<usize> {
+        let status = self.cli_at(nodes).json(&["cluster", "status"]).ok()?;
+        let named = list(&status, "nodes").iter().find(|n| n.get("leader") == Some(&Value::Bool(true)));
+        let name = text(named?, "name");
+        self.nodes.iter().position(|node| node.name == name)
+    }
+
+    /// Waits for a leader and returns its place in `nodes`.
+    ///
+    /// # Errors
+    /// When there is none for a minute.
+    pub fn leader(&self) -> Result<usize> {
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        wait::find("a leader", START, || self.leader_seen_by(&all))
+    }
+
+    /// Starts the servers that do not run, and waits until all nodes count.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn heal(&mut self) -> Result {
+        for node in &mut self.nodes {
+            if !node.is_up() {
+                node.restart()?;
+            }
+        }
+        let n = self.nodes.len();
+        wait::until("all nodes to be up again", START, || self.nodes_up() == n)
+    }
+
+    /// Deploys and waits for the end, whatever that is.
+    ///
+    /// # Errors
+    /// When the command cannot be run, or shows no deployment.
+    pub fn deploy(&self, app: &App) -> Result<(Ran, Deployment)> {
+        let bundle = app.write(self.root())?;
+        let path = bundle.to_string_lossy().into_owned();
+        let ran = self.cli().run(&["deploy", "-p", app.project(), &path, "-y", "--json"])?;
+        let number = number_in(&ran.json()?)?;
+        Ok((ran, self.deployment(number)?))
+    }
+
+    /// Deploys what has to go well.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn deploy_well(&self, app: &App) -> Result<Deployment> {
+        let (ran, deployment) = self.deploy(app)?;
+        if ran.code == 0 && deployment.phase == "succeeded" {
+            return Ok(deployment);
+        }
+        Err(Trouble::new(format!("{} did not succeed: {ran:#?}\n{}", app.version(), deployment.story())))
+    }
+
+    /// Asks for a deployment and does not wait for it; returns its number.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn deploy_detached(&self, app: &App) -> Result<u64> {
+        let bundle = app.write(self.root())?;
+        let path = bundle.to_string_lossy().into_owned();
+        let accepted = self.cli().json(&["deploy", "-p", app.project(), &path, "-y", "--detach"])?;
+        number_in(&accepted)
+    }
+
+    /// A deployment as it stands.
+    ///
+    /// # Errors
+    /// When no node tells it.
+    pub fn deployment(&self, number: u64) -> Result<Deployment> {
+        Deployment::read(&self.cli().json(&["deployments", "show", &number.to_string()])?)
+    }
+
+    /// Waits until a deployment fulfils a condition.
+    ///
+    /// # Errors
+    /// When it does not within `limit`.
+    pub fn await_deployment(
+        &self,
+        number: u64,
+        what: &str,
+        limit: Duration,
+        condition: impl Fn(&Deployment) -> bool,
+    ) -> Result<Deployment> {
+        let mut last = Deployment::default();
+        let found = wait::find(&format!("deployment #{number} {what}"), limit, || {
+            last = self.deployment(number).ok()?;
+            condition(&last).then(|| last.clone())
+        });
+        found.map_err(|error| Trouble::new(format!("{error}\n{}", last.story())))
+    }
+
+    /// Waits until a deployment has ended.
+    ///
+    /// # Errors
+    /// When it does not within `limit`.
+    pub fn await_end(&self, number: u64, limit: Duration) -> Result<Deployment> {
+        self.await_deployment(number, "to end", limit, |d| d.ended)
+    }
+
+    /// The instances of a project that are not gone.
+    ///
+    /// # Errors
+    /// When no node tells them.
+    pub fn instances(&self, project: &str) -> Result<Vec<Instance>> {
+        let status = self.cli().json(&["status", "-p", project])?;
+        let all = list(&status, "environments").iter().flat_map(|e| list(e, "instances"));
+        let mut instances: Vec<_> = all.map(Instance::read).collect();
+        instances.retain(|i| !matches!(i.state.as_str(), "gone" | "exited" | "lost"));
+        instances.sort();
+        Ok(instances)
+    }
+
+    /// Ends all processes; true if none is left.
+    fn clear(&mut self) -> Result {
+        for node in &mut self.nodes {
+            node.kill()?;
+        }
+        self.nodes.iter_mut().try_for_each(Node::clear)?;
+        let left = faults::processes_of(&self.root);
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(Trouble::new(format!("these processes were left behind: {left:?}")))
+    }
+
+    /// Ends everything and deletes the directory.
+    ///
+    /// # Errors
+    /// When a process is left behind; then the directory is kept.
+    pub fn close(mut self) -> Result {
+        self.clear()?;
+        if let Some(dir) = self.dir.take() {
+            dir.close()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let Some(dir) = self.dir.take() else {
+            return;
+        };
+        let cleared = self.clear();
+        let path = dir.keep();
+        let mut err = std::io::stderr();
+        // Nobody is left to be told that stderr is closed.
+        let _ = writeln!(err, "the cluster's data is kept in {}", path.display());
+        if let Err(error) = cleared {
+            let _ = writeln!(err, "{error}");
+        }
+    }
+}

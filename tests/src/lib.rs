@@ -1,0 +1,20 @@
+//! What the black-box tests, the demo and the chaos runs are made of: a cluster of the real binary
+//! in a directory of its own, an application to deploy on it, a load that records every request,
+//! and faults.
+//!
+//! Everything is seen from outside: through the command line, through the edges, and through the
+//! operating system. Nothing here knows the code of the product.
+
+pub mod app;
+pub mod browser;
+pub mod cli;
+pub mod cluster;
+pub mod deployment;
+pub mod faults;
+pub mod load;
+pub mod node;
+pub mod paths;
+pub mod stage;
+pub mod suite;
+pub mod trouble;
+pub mod wait;

@@ -1,0 +1,257 @@
+//! One node: its configuration, its server process, and what it leaves running.
+
+use std::fs::{self, File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::faults;
+use crate::trouble::{Context, Result, Trouble};
+
+/// Ports that one node may give to instances.
+const PORTS_A_NODE: u16 = 100;
+
+/// Where a node listens, and how patient it is.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// For nodes and the command line.
+    pub listen: SocketAddr,
+    /// Its edge, for the public.
+    pub edge: SocketAddr,
+    /// Its edge, for other edges.
+    pub peer: SocketAddr,
+    /// First and last port for instances.
+    pub ports: (u16, u16),
+    /// How long a silent node counts, such as `15s`.
+    pub lease: String,
+}
+
+/// One node. Dropping it leaves everything running; see [`Node::clear`].
+#[derive(Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub shape: Shape,
+    binary: PathBuf,
+    dir: PathBuf,
+    server: Option<Child>,
+}
+
+impl Node {
+    /// Writes the configuration below `parent`; starts nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn prepare(parent: &Path, name: &str, binary: &Path, shape: Shape) -> Result<Self> {
+        let dir = parent.join(name);
+        fs::create_dir_all(&dir)?;
+        let node = Self { name: name.to_owned(), shape, binary: binary.to_owned(), dir, server: None };
+        fs::write(node.config(), node.settings())?;
+        Ok(node)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.with_extension("toml")
+    }
+
+    fn settings(&self) -> String {
+        let Shape { listen, edge, peer, ports: (first, last), lease } = &self.shape;
+        format!(
+            r#"name = "{name}"
+data_dir = "{dir}"
+listen = "{listen}"
+ports = "{first}-{last}"
+domain = "localhost"
+
+[edge]
+http = "{edge}"
+peer = "{peer}"
+workers = 1
+
+[raft]
+heartbeat = "100ms"
+election = "500ms-900ms"
+
+[cluster]
+lease = "{lease}"
+"#,
+            name = self.name,
+            dir = self.dir.display(),
+        )
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where its server's log is.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.with_extension("log")
+    }
+
+    /// The `temps server` command for this node, not yet started, with its log as stderr.
+    ///
+    /// # Errors
+    /// When the log cannot be opened.
+    pub fn command(&self, more: &[&str]) -> Result<Command> {
+        let log: File = OpenOptions::new().create(true).append(true).open(self.log())?;
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["server", "--config"])
+            .arg(self.config())
+            .args(more)
+            .env_remove("TEMPS_ENDPOINTS")
+            .env_remove("TEMPS_TOKEN")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        Ok(command)
+    }
+
+    /// Starts its server.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn launch(&mut self, more: &[&str]) -> Result {
+        if self.is_up() {
+            return Err(Trouble::new(format!("the server of {} runs already", self.name)));
+        }
+        let child = self.command(more)?.spawn().context(self.binary.display())?;
+        self.server = Some(child);
+        Ok(())
+    }
+
+    /// Whether its server process runs. Reaps it if it has ended.
+    pub fn is_up(&mut self) -> bool {
+        self.server.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Its server's process id, while it was not killed from here.
+    #[must_use]
+    pub fn server_pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
+    }
+
+    /// Kills its server as a power cut would; edge and instances live on.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill(&mut self) -> Result {
+        if let Some(mut child) = self.server.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Starts its server again after a kill.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn restart(&mut self) -> Result {
+        self.launch(&[])
+    }
+
+    /// Its edge's process id.
+    #[must_use]
+    pub fn edge_pid(&self) -> Option<u32> {
+        fs::read_to_string(self.dir.join("edge.pid")).ok()?.trim().parse().ok()
+    }
+
+    /// The process ids of its instances and of their supervisors, as its data directory tells them.
+    #[must_use]
+    pub fn instance_pids(&self) -> Vec<u32> {
+        let Ok(entries) = fs::read_dir(self.dir.join("instances")) else {
+            return Vec::new();
+        };
+        let records = entries.filter_map(|entry| {
+            let text = fs::read_to_string(entry.ok()?.path().join("running.json")).ok()?;
+            serde_json::from_str::<Value>(&text).ok()
+        });
+        records.flat_map(|record| pids_in(&record)).collect()
+    }
+
+    /// Ends everything of this node: the server, the edge, the instances.
+    ///
+    /// # Errors
+    /// When one of them survives.
+    pub fn clear(&mut self) -> Result {
+        self.kill()?;
+        let mut pids: Vec<u32> = self.edge_pid().into_iter().collect();
+        pids.extend(self.instance_pids());
+        // A number may have been given to a stranger since: only what works in our directory is ended.
+        let ours = faults::processes_of(&self.dir);
+        pids.retain(|pid| ours.iter().any(|(own, _)| own == pid));
+        for pid in &pids {
+            faults::slay_with_group(*pid)?;
+        }
+        pids.iter().try_for_each(|pid| faults::await_end(*pid))
+    }
+
+    /// The last lines of its server's log.
+    #[must_use]
+    pub fn log_tail(&self, lines: usize) -> String {
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let skip = text.lines().count().saturating_sub(lines);
+        text.lines().skip(skip).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn pids_in(record: &Value) -> Vec<u32> {
+    let Some(fields) = record.as_object() else {
+        return Vec::new();
+    };
+    let named = fields.iter().filter(|(name, _)| name.ends_with("pid"));
+    let own = named.filter_map(|(_, value)| u32::try_from(value.as_u64()?).ok());
+    own.chain(fields.values().flat_map(pids_in)).collect()
+}
+
+/// Places for `n` nodes that are free now. Listeners lie below the ports that the system gives to
+/// outgoing connections, so that a load cannot take one while a server is restarting.
+///
+/// # Errors
+/// When there is no room.
+pub fn shapes(n: usize, lease: &str) -> Result<Vec<Shape>> {
+    let mut held = Vec::new();
+    let mut listeners = Vec::new();
+    for _ in 0..n * 3 {
+        let listener = some_listener(10_000..20_000)?;
+        listeners.push(listener.local_addr()?);
+        held.push(listener);
+    }
+    let blocks = PORTS_A_NODE * u16::try_from(n)?;
+    let first = (0..100).find_map(|_| {
+        let slot = rand::random_range(0..12_000 / blocks);
+        let first = 20_000 + slot * blocks;
+        let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        (first..first + blocks).step_by(10).all(is_free).then_some(first)
+    });
+    let first = first.ok_or_else(|| Trouble::new("no free block of ports between 20000 and 32000"))?;
+    let of = |i: usize| -> Result<Shape> {
+        let start = first + PORTS_A_NODE * u16::try_from(i)?;
+        Ok(Shape {
+            listen: listeners[i * 3],
+            edge: listeners[i * 3 + 1],
+            peer: listeners[i * 3 + 2],
+            ports: (start, start + PORTS_A_NODE - 1),
+            lease: lease.to_owned(),
+        })
+    };
+    (0..n).map(of).collect()
+}
+
+fn some_listener(range: std::ops::Range<u16>) -> Result<TcpListener> {
+    for _ in 0..200 {
+        let port = rand::random_range(range.clone());
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener);
+        }
+    }
+    Err(Trouble::new(format!("no free port in {range:?}")))
+}

@@ -1,0 +1,84 @@
+//! The promise itself: a rollout drops nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use temps_tests::app::App;
+use temps_tests::browser::{self, Browser};
+use temps_tests::cluster::{Cluster, DEPLOYMENT};
+use temps_tests::deployment::number_in;
+use temps_tests::load::{Kind, Load, Mix};
+use temps_tests::trouble::Result;
+use temps_tests::{check, check_eq, wait};
+
+/// Rollouts under load in one go.
+const TIMES: usize = 2;
+
+/// Deploys and rolls back under every kind of load; counts also what happened inside the application.
+pub(crate) fn there_and_back(cluster: &mut Cluster) -> Result {
+    let effects = cluster.root().join("effects");
+    let effects_path = effects.to_string_lossy().into_owned();
+    let app = |version: &str| App::quick(version)?.env("COUNT_FILE", &effects_path);
+    let first = cluster.deploy_well(&app("v1")?)?;
+    let mix = Mix::everything("hello.localhost").and(Kind::Count, 15.0);
+    let load = Load::start(cluster.edges(), mix);
+    wait::nap(Duration::from_secs(1))?;
+    for _ in 0..TIMES {
+        let there = cluster.deploy_well(&app("v2")?)?;
+        check_eq!(there.count("starting"), 3, "instances started\n{}", there.story());
+        let to = first.number.to_string();
+        let back = ["deployments", "rollback", "-p", "hello", "--to", &to, "-y", "--detach"];
+        let back = number_in(&cluster.cli().json(&back)?)?;
+        let back = cluster.await_end(back, DEPLOYMENT)?;
+        check_eq!(back.phase, "succeeded", "the way back\n{}", back.story());
+        check_eq!(back.count("starting"), 3, "instances started\n{}", back.story());
+    }
+    let report = load.stop()?;
+    check!(report.is_clean(), "{}", report.table());
+    check_eq!(report.app_errors, 0, "errors of the application");
+    for target in cluster.edges() {
+        let page = browser::get(target.address, "hello.localhost", "/")?;
+        check_eq!(page.version(), "v1", "after the last rollback, through {}", target.name);
+    }
+    // Each counted POST had its effect exactly once, whatever moved meanwhile.
+    let text = std::fs::read_to_string(&effects)?;
+    let effects: BTreeSet<&str> = text.lines().collect();
+    check_eq!(text.lines().count(), effects.len(), "effects happened twice");
+    let sent: BTreeSet<String> = report.count_sent.iter().map(|n| format!("r{n}")).collect();
+    check_eq!(
+        effects.into_iter().collect::<Vec<_>>(),
+        sent.iter().collect::<Vec<_>>(),
+        "effects and requests"
+    );
+    Ok(())
+}
+
+/// An application that is gone within a millisecond of SIGTERM, and one that would tell of late requests.
+pub(crate) fn no_late_request(cluster: &mut Cluster) -> Result {
+    let log = cluster.root().join("late.log");
+    let log_path = log.to_string_lossy().into_owned();
+    let app = |version: &str| App::quick(version)?.env("LOG_FILE", &log_path);
+    cluster.deploy_well(&app("v1")?.env("EXIT_ON_TERM", "300")?)?;
+    let load = Load::start(cluster.edges(), Mix::everything("hello.localhost"));
+    let mut kept: Vec<Browser> = Vec::new();
+    for target in cluster.edges() {
+        let mut browser = Browser::open(target.address, "hello.localhost")?;
+        check_eq!(browser.get("/")?.version(), "v1", "before");
+        kept.push(browser);
+    }
+    for version in ["v2", "v3"] {
+        cluster.deploy_well(&app(version)?)?;
+        for browser in &mut kept {
+            check_eq!(browser.get("/")?.version(), version, "on a connection kept over the rollout");
+            check!(!browser.is_closed(), "a client's connection was closed by the rollout");
+        }
+    }
+    let report = load.stop()?;
+    check!(report.is_clean(), "{}", report.table());
+    let text = std::fs::read_to_string(&log)?;
+    let signals = text.lines().filter(|line| line.contains("SIGTERM with"));
+    check_eq!(signals.clone().count(), 6, "stop signals\n{text}");
+    check!(signals.clone().all(|line| line.contains("with 0 requests")), "stopped while busy:\n{text}");
+    check!(!text.contains("LATE"), "requests came after the stop signal:\n{text}");
+    Ok(())
+}
