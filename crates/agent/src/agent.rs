@@ -99,6 +99,7 @@ impl Agent {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut changes = self.ledger.changes();
         let mut leadership = self.ledger.leadership();
+        let mut led = *leadership.borrow_and_update();
         let mut stored = self.store.changes();
         let mut edge = self.edge.clone();
         let (mut hands, mut events) = Hands::new(Tools {
@@ -119,7 +120,13 @@ impl Agent {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 Ok(()) = changes.changed() => {}
-                Ok(()) = leadership.changed() => hands.ask_whether_current(),
+                Ok(()) = leadership.changed() => {
+                    let leads = *leadership.borrow_and_update();
+                    if leads != led {
+                        led = leads;
+                        hands.ask_whether_current();
+                    }
+                }
                 Ok(()) = edge.changed() => {}
                 Ok(()) = stored.changed() => {}
                 Some(event) = events.recv() => hands.on(event),

@@ -1,8 +1,8 @@
 //! Small files that are either whole or absent.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use serde::Serialize;
@@ -10,13 +10,12 @@ use serde::de::DeserializeOwned;
 
 /// Replaces a file. Nobody sees half of it, also after a crash of this process.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
     file.write_all(bytes)?;
-    file.sync_data()?;
-    fs::rename(&unfinished, path)
+    file.as_file().sync_data()?;
+    file.persist(path)?;
+    Ok(())
 }
 
 /// [`write`] of a value as JSON.
@@ -24,14 +23,35 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> 
     write(path, &serde_json::to_vec(value)?)
 }
 
-/// The value in a file; `None` where there is no file.
+/// What a file holds.
+#[derive(Debug)]
+pub(crate) enum Content<T> {
+    /// There is no such file.
+    Nothing,
+    /// Something that nobody has written.
+    Damaged,
+    /// A value.
+    Value(T),
+}
+
+impl<T> Content<T> {
+    /// The value, where there is one.
+    pub(crate) fn value(self) -> Option<T> {
+        match self {
+            Content::Value(value) => Some(value),
+            Content::Nothing | Content::Damaged => None,
+        }
+    }
+}
+
+/// The value in a file.
 ///
 /// # Errors
-/// The file cannot be read, or is not such a value.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+/// The file cannot be read now.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Content<T>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_or(Content::Damaged, Content::Value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Content::Nothing),
         Err(error) => Err(error),
     }
 }
@@ -59,7 +79,6 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
 }
 
 fn unlock_tree(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     for entry in fs::read_dir(path)? {
         let entry = entry?;

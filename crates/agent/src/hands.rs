@@ -15,7 +15,7 @@ use temps_core::model::{Exit, InstanceId, Want};
 use temps_core::table::EdgeReport;
 use temps_ledger::{Ledger, LedgerError, Proposal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::diff::{Here, Standing, diff};
 use crate::facts::{Sight, facts};
@@ -68,6 +68,7 @@ pub(crate) struct Hands {
     standing: Standing,
     /// Counts the questions whether the assignment is current; only the last answer matters.
     question: u64,
+    asking: Option<AbortHandle>,
     assigned: Assignment,
     known_stored: BTreeSet<String>,
     known_boot: u64,
@@ -104,6 +105,7 @@ impl Hands {
             listed: false,
             standing: Standing::MaybeOld,
             question: 0,
+            asking: None,
             assigned: Assignment::default(),
             known_stored: BTreeSet::new(),
             known_boot: 0,
@@ -119,13 +121,16 @@ impl Hands {
         self.standing = Standing::MaybeOld;
         self.question += 1;
         let (question, ledger, tell) = (self.question, Arc::clone(&self.ledger), self.tell.clone());
-        self.tasks.spawn(async move {
+        let asking = self.tasks.spawn(async move {
             while let Err(error) = ledger.barrier().await {
                 tracing::debug!(%error, "the assignment may be old");
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
             let _ = tell.send(Event::Current(question));
         });
+        if let Some(before) = self.asking.replace(asking) {
+            before.abort();
+        }
     }
 
     pub(crate) fn on(&mut self, event: Event) {
@@ -166,11 +171,14 @@ impl Hands {
     fn listed(&mut self, found: Vec<Found>) {
         for found in found {
             let id = found.instance;
-            // What is known is known better.
-            if self.locals.contains_key(&id) {
+            let local = Local::found(found);
+            // What is known is known better, unless it runs after all.
+            let is_news = self.locals.get(&id).is_none_or(|known| {
+                local.running().is_some() && matches!(known.stage, Stage::Unstarted | Stage::Ended(_))
+            });
+            if !is_news {
                 continue;
             }
-            let local = Local::found(found);
             tracing::info!(instance = %id, phase = ?local.phase(), "found on this node");
             if local.running().is_some() {
                 self.wait_for_end(id);
@@ -272,7 +280,13 @@ impl Hands {
 
     /// Makes this node match what is known now, and tells what is not known elsewhere.
     pub(crate) fn reconcile(&mut self) {
-        while self.tasks.try_join_next().is_some() {}
+        while let Some(ended) = self.tasks.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a task of the agent is broken");
+            }
+        }
         self.read_state();
         if !self.listed {
             return;

@@ -19,7 +19,7 @@ use crate::caller::Caller;
 use crate::desk::{Answer, Desk, Lines};
 use crate::reads::find;
 use crate::refusal::unanswered;
-use crate::{limits, views};
+use crate::limits;
 
 /// The most lines of one node in one answer, and of an instance that appears while it is followed.
 const LINES_MAX: u32 = 10_000;
@@ -120,7 +120,7 @@ async fn lines(
     node: NodeId,
     ask: Ask,
 ) -> BoxStream<'static, Result<LogLine, Lost>> {
-    let name = views::node_name(state, node);
+    let name = state.node_name(node);
     let shown = move |line: InstanceLogLine| LogLine {
         wall_ms: line.wall_ms,
         instance: InstanceId(line.instance).to_string(),

@@ -54,7 +54,11 @@ impl<'a> Views<'a> {
             created_ms: created,
             ended_ms: ended.filter(|_| d.phase.is_terminal()),
             duration_ms: d.ended_at.unwrap_or(self.now).saturating_sub(began),
-            reason: d.cause.as_ref().map(temps_core::model::Cause::sentence).unwrap_or_default(),
+            reason: d
+                .cause
+                .as_ref()
+                .map(|c| c.sentence_with(&|node| self.state.node_name(node)))
+                .unwrap_or_default(),
             log_tail: d.cause.as_ref().map(|cause| cause.log_tail().to_vec()).unwrap_or_default(),
             requests: traffic.map(|t| t.requests),
             app_errors: traffic.map(|t| t.app_errors),
@@ -93,9 +97,9 @@ pub(crate) fn event(state: &ClusterState, e: &Event) -> proto::Event {
         id: Some(proto::EventId { index: e.id.index, place: e.id.place }),
         wall_ms: e.wall,
         kind: kind(&e.what),
-        text: e.what.line(),
+        text: e.what.line_with(&|node| state.node_name(node)),
         instance: about.map(|(instance, _)| instance.to_string()).unwrap_or_default(),
-        node: about.map(|(_, node)| node_name(state, node)).unwrap_or_default(),
+        node: about.map(|(_, node)| state.node_name(node)).unwrap_or_default(),
         deployment: e.deployment.map(|d| d.0),
     }
 }
@@ -113,16 +117,21 @@ pub(crate) fn instance(state: &ClusterState, i: &Instance) -> proto::Instance {
         id: i.id.to_string(),
         process: i.process.clone(),
         slot: i.slot,
-        node: node_name(state, i.node),
+        node: state.node_name(i.node),
         release: i.release.0,
         state: instance_state(i).to_owned(),
         attempts: i.attempts,
         last_check: i.last_check.clone().unwrap_or_default(),
-        exit: i.exit.as_ref().map(temps_core::model::Exit::how).unwrap_or_default(),
+        exit: unasked(i.exit.as_ref()),
         project,
         environment,
         deployment: i.deployment.map(|d| d.0),
     }
+}
+
+/// How an instance ended that nobody had asked to; nothing for one that was stopped.
+fn unasked(exit: Option<&temps_core::model::Exit>) -> String {
+    exit.filter(|exit| !exit.asked).map(temps_core::model::Exit::how).unwrap_or_default()
 }
 
 /// One word for what is wanted and what was seen.
@@ -158,10 +167,6 @@ pub(crate) fn node(state: &ClusterState, n: &Node, leader: Option<NodeId>) -> pr
         version: n.version.clone(),
         instances: count(state.instances.values().filter(|i| i.node == n.id && i.occupies())),
     }
-}
-
-pub(crate) fn node_name(state: &ClusterState, node: NodeId) -> String {
-    state.nodes.get(&node).map_or_else(|| node.to_string(), |n| n.name.clone())
 }
 
 /// The names of project and environment.

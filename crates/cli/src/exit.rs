@@ -70,7 +70,9 @@ impl From<Code> for ExitCode {
 /// The phase that has this word.
 #[must_use]
 pub(crate) fn phase_of(word: &str) -> Option<Phase> {
-    use Phase::{Cancelled, Failed, Queued, Reverting, RolledBack, Stepping, Succeeded, Superseded, Watching};
+    use Phase::{
+        Cancelled, Failed, Queued, Reverting, RolledBack, Stepping, Succeeded, Superseded, Watching,
+    };
     [Queued, Stepping, Watching, Reverting, Succeeded, RolledBack, Failed, Cancelled, Superseded]
         .into_iter()
         .find(|phase| phase.word() == word)

@@ -16,7 +16,8 @@ pub(crate) fn check(what: &str, name: &str) -> Result<(), String> {
         return Err(format!("the {what} name \"{name}\" is longer than {NAME_MAX} characters"));
     }
     if !name.bytes().all(inner) || name.starts_with('-') || name.ends_with('-') {
-        let message = format!("the {what} name \"{name}\" must be lower-case letters, digits and inner dashes");
+        let message =
+            format!("the {what} name \"{name}\" must be lower-case letters, digits and inner dashes");
         let fixed = suggestion(name);
         return Err(if fixed.is_empty() { message } else { format!("{message}, for example \"{fixed}\"") });
     }
@@ -33,7 +34,9 @@ pub(crate) fn variable(name: &str) -> Result<(), String> {
         return Err("the name of the variable is empty".to_owned());
     }
     if !name.bytes().all(word) || name.as_bytes()[0].is_ascii_digit() {
-        return Err(format!("the variable name \"{name}\" must be letters, digits and `_`, and not start with a digit"));
+        return Err(format!(
+            "the variable name \"{name}\" must be letters, digits and `_`, and not start with a digit"
+        ));
     }
     Ok(())
 }
@@ -58,7 +61,10 @@ mod tests {
             assert_eq!(check("project", good), Ok(()), "{good}");
         }
         let bad = check("project", "My_App").unwrap_err();
-        assert_eq!(bad, "the project name \"My_App\" must be lower-case letters, digits and inner dashes, for example \"my-app\"");
+        assert_eq!(
+            bad,
+            "the project name \"My_App\" must be lower-case letters, digits and inner dashes, for example \"my-app\""
+        );
         for name in ["", "-a", "a-", "ä", "a b", "a.b", &"a".repeat(41)] {
             assert!(check("project", name).is_err(), "{name}");
         }

@@ -31,17 +31,23 @@ pub(crate) fn connect(endpoints: Vec<String>, token: &ApiToken, settings: &Setti
 
 /// The token of a text.
 pub(crate) fn parse(text: &str, origin: &Origin) -> Result<ApiToken, Failure> {
-    text.parse().map_err(|why| Failure::new(Code::Forbidden, format!("the token from {origin} cannot be used: {why}")))
+    text.parse().map_err(|why| {
+        Failure::new(Code::Forbidden, format!("the token from {origin} cannot be used: {why}"))
+    })
 }
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let message = crate::screen::escape(&error.to_string());
         match error {
-            ClientError::Unreachable { .. } => Failure::new(Code::Unreachable, format!("no node can be reached: {message}"))
-                .help("check the network and the endpoints (`temps config show --origin`)"),
-            ClientError::NoQuorum { .. } => Failure::new(Code::Unreachable, format!("the cluster cannot decide now: {message}"))
-                .help("applications go on being served; a majority of the nodes has to be up for changes"),
+            ClientError::Unreachable { .. } => {
+                Failure::new(Code::Unreachable, format!("no node can be reached: {message}"))
+                    .help("check the network and the endpoints (`temps config show --origin`)")
+            }
+            ClientError::NoQuorum { .. } => {
+                Failure::new(Code::Unreachable, format!("the cluster cannot decide now: {message}"))
+                    .help("applications go on being served; a majority of the nodes has to be up for changes")
+            }
             ClientError::Unauthenticated { .. } => {
                 Failure::new(Code::Forbidden, message).help("log in again with `temps login`")
             }

@@ -92,9 +92,9 @@ mod tests {
             ("14:30:48", What::Starting { instance: new, node }),
             ("14:31:02", What::Healthy { instance: new, node, attempts: 3 }),
             ("14:31:03", What::Admitted { instance: new, node }),
-            ("14:31:03", What::Draining { instance: old, node, in_flight: 12 }),
+            ("14:31:03", What::Draining { instance: old, node, in_flight: 12, new: false }),
             ("14:31:18", What::Drained { instance: old, node }),
-            ("14:31:18", What::Removed { instance: old, node, killed: false }),
+            ("14:31:18", What::Removed { instance: old, node, killed: false, new: false }),
             ("14:31:18", What::Ended { phase: Phase::Succeeded, errors: Some(0) }),
         ];
         let lines: Vec<String> =

@@ -34,7 +34,8 @@ fn subject(d: &Deployment) -> String {
 }
 
 fn success(d: &Deployment) -> String {
-    let head = format!("{} succeeded: r{} is live after {}.", subject(d), d.release, text::duration(d.duration_ms));
+    let head =
+        format!("{} succeeded: r{} is live after {}.", subject(d), d.release, text::duration(d.duration_ms));
     match traffic(d) {
         Some(traffic) => format!("{head} {traffic}"),
         None => head,
@@ -62,7 +63,8 @@ fn failure(detail: &DeploymentDetail, d: &Deployment) -> String {
     };
     fact("Why", &d.reason);
     if let Some(instance) = at_fault(detail, d) {
-        let what = format!("{} ({}, r{}) on {}", instance.id, instance.process, instance.release, instance.node);
+        let what =
+            format!("{} ({}, r{}) on {}", instance.id, instance.process, instance.release, instance.node);
         fact("Instance", &what);
         fact("Exit", &instance.exit);
         fact("Check", &instance.last_check);
@@ -71,7 +73,11 @@ fn failure(detail: &DeploymentDetail, d: &Deployment) -> String {
     fact("Traffic", &traffic(d).unwrap_or_default());
     if !d.log_tail.is_empty() {
         let tail = &d.log_tail[d.log_tail.len().saturating_sub(LOG_LINES)..];
-        lines.push(format!("  {:<9} the last {} of the instance at fault:", "Log", counted(tail.len(), "line")));
+        lines.push(format!(
+            "  {:<9} the last {} of the instance at fault:",
+            "Log",
+            counted(tail.len(), "line")
+        ));
         lines.extend(tail.iter().map(|line| format!("    | {}", escape(line))));
     }
     lines.push(String::new());
@@ -102,7 +108,9 @@ fn now(detail: &DeploymentDetail, d: &Deployment) -> String {
         .map(|i| i.id.as_str())
         .collect();
     match (phase_of(&d.phase), serving.is_empty()) {
-        (_, false) => format!("r{from} serves on {}; what was started of r{} is gone", serving.join(", "), d.release),
+        (_, false) => {
+            format!("r{from} serves on {}; what was started of r{} is gone", serving.join(", "), d.release)
+        }
         (Some(Phase::RolledBack | Phase::Cancelled), true) => {
             format!("r{from} is live; what was started of r{} is gone", d.release)
         }

@@ -47,7 +47,9 @@ impl Asked {
         // The line must be good even where the target of the request wins over it.
         let by_line = line.map(|line| Self::from(line.clone())).transpose()?;
         match request.uri().authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()).map_or(Err(Refusal::BadHost), Self::from),
+            Some(authority) => {
+                HeaderValue::from_str(authority.as_str()).map_or(Err(Refusal::BadHost), Self::from)
+            }
             None => by_line.ok_or(Refusal::NoHost),
         }
     }

@@ -81,7 +81,12 @@ impl Call {
     }
 
     /// For the edge of another node.
-    pub(crate) fn to_peer(&self, name: &Authority, environment: EnvironmentId, ask: Ask) -> Request<RequestBody> {
+    pub(crate) fn to_peer(
+        &self,
+        name: &Authority,
+        environment: EnvironmentId,
+        ask: Ask,
+    ) -> Request<RequestBody> {
         if let Some(upload) = &self.upload {
             upload.remember();
             if let Some(gate) = &upload.gate {

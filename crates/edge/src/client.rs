@@ -157,7 +157,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, from: Socke
     let _ = stream.set_nodelay(true);
     let connection = Arc::new(Connection::new(Whose::Client, worker.ticks.clone()));
     let _known = worker.know(&connection);
-    let Ok(Some(first)) = tokio::time::timeout(worker.limits.head, first_bytes(&mut stream)).await else { return };
+    let Ok(Some(first)) = tokio::time::timeout(worker.limits.head, first_bytes(&mut stream)).await else {
+        return;
+    };
     let address = HeaderValue::try_from(from.ip().to_canonical().to_string());
     let client = Rc::new(Client { address: address.expect("an address is visible ASCII") });
     let http2 = first.starts_with(PREFACE);
@@ -285,7 +287,8 @@ impl hyper::rt::Read for ClientIo {
             return Poll::Ready(Ok(()));
         }
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if polled.is_ready() && self.connection.phase.load(Ordering::Relaxed) == IDLE
+        if polled.is_ready()
+            && self.connection.phase.load(Ordering::Relaxed) == IDLE
             && !self.connection.http2.load(Ordering::Relaxed)
         {
             self.connection.enter(HEAD);
@@ -295,7 +298,11 @@ impl hyper::rt::Read for ClientIo {
 }
 
 impl hyper::rt::Write for ClientIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 

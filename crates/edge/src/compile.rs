@@ -72,7 +72,7 @@ impl Compiler {
             routes.insert(key, (spec.clone(), route));
         }
         for mounts in compiled.hosts.values_mut() {
-            mounts.sort_by(|a, b| b.prefix.len().cmp(&a.prefix.len()));
+            mounts.sort_by_key(|mount| std::cmp::Reverse(mount.prefix.len()));
         }
         self.routes = routes;
         Swap { seq: self.seq, table: Arc::new(compiled), vanished, withdrawn: self.withdraw(&offered) }
@@ -182,12 +182,20 @@ impl Compiler {
                 release: choice.release,
                 node: choice.node,
                 weight: u64::from(choice.weight),
-                awaiting: self.awaiting.get(&key).cloned().unwrap_or_else(|| Arc::new(Awaiting(Sharded::new(workers)))),
+                awaiting: self
+                    .awaiting
+                    .get(&key)
+                    .cloned()
+                    .unwrap_or_else(|| Arc::new(Awaiting(Sharded::new(workers)))),
             }
         });
         let local = spec.local.iter().filter_map(|target| {
             let known = self.instances.get(&identity(target))?;
-            Some(Local { instance: Arc::clone(&known.instance), release: target.release, draining: target.draining })
+            Some(Local {
+                instance: Arc::clone(&known.instance),
+                release: target.release,
+                draining: target.draining,
+            })
         });
         let turns = Sharded::new(workers);
         for worker in 0..workers {

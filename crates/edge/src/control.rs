@@ -186,19 +186,21 @@ impl Control {
         match event {
             Event::Server(wire) => self.hear(*wire),
             Event::Heir(wire) => self.hand_over(*wire).await,
-            Event::Said(session, said) if self.heard.as_ref().is_some_and(|h| h.session == session) => match said {
-                Some(ToEdge::Table(table)) => self.serve(*table, session),
-                Some(ToEdge::Shutdown { grace_ms }) => {
-                    self.stop(Duration::from_millis(grace_ms), Waiting::Served);
+            Event::Said(session, said) if self.heard.as_ref().is_some_and(|h| h.session == session) => {
+                match said {
+                    Some(ToEdge::Table(table)) => self.serve(*table, session),
+                    Some(ToEdge::Shutdown { grace_ms }) => {
+                        self.stop(Duration::from_millis(grace_ms), Waiting::Served);
+                    }
+                    Some(ToEdge::Taken) => self.retire(),
+                    Some(ToEdge::Hello | ToEdge::Takeover) => {}
+                    None => {
+                        info!("the server is gone, serving goes on");
+                        self.heard = None;
+                        self.shared.heard.store(false, Ordering::Relaxed);
+                    }
                 }
-                Some(ToEdge::Taken) => self.retire(),
-                Some(ToEdge::Hello | ToEdge::Takeover) => {}
-                None => {
-                    info!("the server is gone, serving goes on");
-                    self.heard = None;
-                    self.shared.heard.store(false, Ordering::Relaxed);
-                }
-            },
+            }
             Event::Said(..) => {}
             Event::Predecessor(Some(report)) => {
                 if let Some(before) = &mut self.before {
@@ -254,7 +256,8 @@ impl Control {
     }
 
     fn report(&mut self) {
-        let workers = self.shared.acknowledged.iter().map(|seq| seq.load(Ordering::Acquire)).min().unwrap_or(0);
+        let workers =
+            self.shared.acknowledged.iter().map(|seq| seq.load(Ordering::Acquire)).min().unwrap_or(0);
         let before = self.before.as_ref().map_or(u64::MAX, |before| before.report.version);
         self.ledger.acknowledge(workers.min(self.saved.load(Ordering::Acquire)).min(before));
         let retries = self.shared.retries.sum();
@@ -402,7 +405,11 @@ async fn converse(
 }
 
 /// Sends tables to the edge before this one, and passes on its reports.
-async fn feed(mut wire: Wire, mut tables: mpsc::UnboundedReceiver<Table>, events: mpsc::UnboundedSender<Event>) {
+async fn feed(
+    mut wire: Wire,
+    mut tables: mpsc::UnboundedReceiver<Table>,
+    events: mpsc::UnboundedSender<Event>,
+) {
     loop {
         tokio::select! {
             report = frame::receive::<EdgeReport>(&mut wire) => match report {

@@ -27,7 +27,11 @@ pub(crate) struct Delivery {
 }
 
 /// What the client gets. `Err`: the protocol changed though the client had not asked.
-pub(crate) fn deliver(worker: &Rc<Worker>, call: Call, delivery: Delivery) -> Result<Response<Answer>, Active> {
+pub(crate) fn deliver(
+    worker: &Rc<Worker>,
+    call: Call,
+    delivery: Delivery,
+) -> Result<Response<Answer>, Active> {
     let Delivery { mut response, carrier, lease, account, active } = delivery;
     *response.version_mut() = Version::HTTP_11;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

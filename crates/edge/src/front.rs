@@ -121,7 +121,9 @@ impl Search {
     async fn at_instance(&mut self, worker: &Worker, lease: Lease, call: &mut Call) -> Option<Found> {
         let uid = lease.pool.instance.uid;
         match instance::send(&lease, call, &worker.shared.retries).await {
-            Sent::Answered(response, carrier) => return Some(Found { response, carrier, lease: Some(lease) }),
+            Sent::Answered(response, carrier) => {
+                return Some(Found { response, carrier, lease: Some(lease) });
+            }
             Sent::Unsent(why) => self.unsent = why,
             Sent::Lost(why) => self.lose(why, call),
         }
@@ -130,10 +132,17 @@ impl Search {
         None
     }
 
-    async fn at_peer(&mut self, worker: &Worker, forward: crate::worker::Forward, call: &mut Call) -> Option<Found> {
+    async fn at_peer(
+        &mut self,
+        worker: &Worker,
+        forward: crate::worker::Forward,
+        call: &mut Call,
+    ) -> Option<Found> {
         let reply = forward.link.send(call, forward.environment, forward.ask).await;
         match reply {
-            Reply::Sent(Sent::Answered(response, carrier)) => return Some(Found { response, carrier, lease: None }),
+            Reply::Sent(Sent::Answered(response, carrier)) => {
+                return Some(Found { response, carrier, lease: None });
+            }
             Reply::NotHere => {}
             Reply::Sent(Sent::Unsent(why)) => self.unsent = why,
             Reply::Sent(Sent::Lost(why)) => self.lose(why, call),

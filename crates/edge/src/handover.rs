@@ -13,7 +13,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use serde::{Deserialize, Serialize};
 use temps_core::table::{EdgeReport, Table};
@@ -104,7 +105,8 @@ fn take_from(socket: &Path) -> io::Result<(Estate, Predecessor)> {
     stream.set_write_timeout(Some(PATIENCE))?;
     write_frame(&mut stream, &ToEdge::Takeover)?;
     let (inventory, handles) = receive_handles(&mut stream)?;
-    let estate = sort(&inventory, handles).ok_or_else(|| io::Error::other("it handed over something else"))?;
+    let estate =
+        sort(&inventory, handles).ok_or_else(|| io::Error::other("it handed over something else"))?;
     let table = match serde_json::from_slice(&read_frame(&mut stream)?)? {
         ToEdge::Table(table) => Some(*table),
         _ => None,

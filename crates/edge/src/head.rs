@@ -109,7 +109,9 @@ fn is_ours(name: &str) -> bool {
     if name.contains('_') {
         return is_ours(&name.replace('_', "-"));
     }
-    matches!(name, "forwarded" | "x-real-ip" | "proxy") || name.starts_with("x-forwarded-") || name.starts_with("temps-")
+    matches!(name, "forwarded" | "x-real-ip" | "proxy")
+        || name.starts_with("x-forwarded-")
+        || name.starts_with("temps-")
 }
 
 fn lists(value: &HeaderValue, token: &str) -> bool {
@@ -133,7 +135,9 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH && *name != header::CONNECTION)
+        .filter(|name| {
+            *name != header::HOST && *name != header::CONTENT_LENGTH && *name != header::CONNECTION
+        })
         .collect();
     for name in named {
         headers.remove(name);
@@ -173,7 +177,11 @@ mod tests {
             ("accept", "*/*"),
         ]);
         clean_request(&mut headers);
-        tell_client(&mut headers, &HeaderValue::from_static("192.0.2.7"), &HeaderValue::from_static("a.test"));
+        tell_client(
+            &mut headers,
+            &HeaderValue::from_static("192.0.2.7"),
+            &HeaderValue::from_static("a.test"),
+        );
         assert_eq!(
             lines(&headers),
             [
@@ -188,12 +196,14 @@ mod tests {
 
     #[test]
     fn a_client_may_change_to_websocket_but_not_to_http2() {
-        let mut headers = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), ("te", "trailers, gzip")]);
+        let mut headers =
+            map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), ("te", "trailers, gzip")]);
         let wishes = clean_request(&mut headers);
         assert!(wishes.upgrade.is_some());
         assert_eq!(lines(&headers), ["connection: upgrade", "te: trailers", "upgrade: websocket"]);
 
-        let mut headers = map(&[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "x")]);
+        let mut headers =
+            map(&[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "x")]);
         assert!(clean_request(&mut headers).upgrade.is_none());
         assert!(headers.is_empty());
 
@@ -203,7 +213,12 @@ mod tests {
 
     #[test]
     fn an_application_cannot_speak_as_an_edge() {
-        let mut headers = map(&[("temps-not-here", "1"), ("connection", "close"), ("keep-alive", "timeout=5"), ("x-app", "1")]);
+        let mut headers = map(&[
+            ("temps-not-here", "1"),
+            ("connection", "close"),
+            ("keep-alive", "timeout=5"),
+            ("x-app", "1"),
+        ]);
         clean_response(&mut headers);
         assert_eq!(lines(&headers), ["x-app: 1"]);
     }

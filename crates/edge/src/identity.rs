@@ -49,7 +49,8 @@ pub(crate) fn load(directory: &Path) -> Result<Tls, EdgeError> {
         .map_err(|error| refuse(format!("node.key: {error}")))?;
 
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let refuse_tls = |error: rustls::Error| EdgeError::Identity { path: directory.to_owned(), why: error.to_string() };
+    let refuse_tls =
+        |error: rustls::Error| EdgeError::Identity { path: directory.to_owned(), why: error.to_string() };
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
         .build()
         .map_err(|error| refuse(error.to_string()))?;

@@ -109,7 +109,8 @@ impl Drop for Link {
 /// Starts an edge that does not end with this process.
 fn spawn(options: &LinkOptions, more: &[OsString]) -> io::Result<Child> {
     std::fs::create_dir_all(&options.data_dir)?;
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(options.data_dir.join("edge.log"))?;
+    let log =
+        std::fs::OpenOptions::new().create(true).append(true).open(options.data_dir.join("edge.log"))?;
     Command::new(&options.program)
         .args(&options.args)
         .args(more)
@@ -194,7 +195,11 @@ impl Upkeep {
         connected.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the edge does not listen")))
     }
 
-    async fn converse(&mut self, mut wire: Wire, stopped: &mut oneshot::Receiver<Duration>) -> io::Result<End> {
+    async fn converse(
+        &mut self,
+        mut wire: Wire,
+        stopped: &mut oneshot::Receiver<Duration>,
+    ) -> io::Result<End> {
         frame::send(&mut wire, &ToEdge::Hello).await?;
         self.tables.mark_changed();
         let mut stopping = false;

@@ -41,7 +41,8 @@ impl Sockets {
 
 /// One set for each worker.
 pub(crate) fn bind(http: Vec<Listen>, peer: Listen, workers: usize) -> Result<Vec<Sockets>, EdgeError> {
-    let mut of_http = http.into_iter().map(|listen| bind_each(listen, workers)).collect::<Result<Vec<_>, _>>()?;
+    let mut of_http =
+        http.into_iter().map(|listen| bind_each(listen, workers)).collect::<Result<Vec<_>, _>>()?;
     let mut of_peer = bind_each(peer, workers)?;
     let mut sets = Vec::with_capacity(workers);
     while let Some(peer) = of_peer.pop() {

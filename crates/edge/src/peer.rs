@@ -84,7 +84,8 @@ impl PeerLink {
         };
         match sent {
             Sent::Answered(response, _)
-                if response.status() == StatusCode::MISDIRECTED_REQUEST && response.headers().contains_key(NOT_HERE) =>
+                if response.status() == StatusCode::MISDIRECTED_REQUEST
+                    && response.headers().contains_key(NOT_HERE) =>
             {
                 if call.upload.as_ref().is_none_or(|upload| upload.is_whole()) {
                     Reply::NotHere
@@ -212,4 +213,3 @@ fn is_refused(error: &hyper::Error) -> bool {
     }
     false
 }
-

@@ -120,9 +120,9 @@ pub(crate) fn pick_for_peer<'t>(
     }
     // A withdrawn instance serves only who asks for its very release: that edge has not heard yet.
     let lame_duck = || match ask {
-        Ask::Release(release) => {
-            among(route, worker, |l| l.release == release && l.draining && !tried.instances.contains(&l.instance.uid))
-        }
+        Ask::Release(release) => among(route, worker, |l| {
+            l.release == release && l.draining && !tried.instances.contains(&l.instance.uid)
+        }),
         Ask::Any => None,
     };
     pick.or_else(lame_duck)

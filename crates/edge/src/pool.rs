@@ -120,7 +120,9 @@ impl Pool {
     pub(crate) fn prune(&self) {
         let now = self.ticks.now();
         let limit = Ticks::count(KEEP);
-        self.idle.borrow_mut().retain(|idle| !idle.sender.is_closed() && now.wrapping_sub(idle.since) < limit);
+        self.idle
+            .borrow_mut()
+            .retain(|idle| !idle.sender.is_closed() && now.wrapping_sub(idle.since) < limit);
     }
 }
 

@@ -65,7 +65,11 @@ impl Ledger {
 }
 
 /// Adds up what an edge and the one before it count.
-pub(crate) fn add_up(mine: EdgeReport, before: Option<&EdgeReport>, base: &BTreeMap<EnvironmentId, Traffic>) -> EdgeReport {
+pub(crate) fn add_up(
+    mine: EdgeReport,
+    before: Option<&EdgeReport>,
+    base: &BTreeMap<EnvironmentId, Traffic>,
+) -> EdgeReport {
     let mut sum = mine;
     if let Some(before) = before {
         for (instance, n) in &before.in_flight {
@@ -78,7 +82,10 @@ pub(crate) fn add_up(mine: EdgeReport, before: Option<&EdgeReport>, base: &BTree
 }
 
 /// Adds counters to counters.
-pub(crate) fn add_traffic(sum: &mut BTreeMap<EnvironmentId, Traffic>, more: &BTreeMap<EnvironmentId, Traffic>) {
+pub(crate) fn add_traffic(
+    sum: &mut BTreeMap<EnvironmentId, Traffic>,
+    more: &BTreeMap<EnvironmentId, Traffic>,
+) {
     for (environment, traffic) in more {
         let sum = sum.entry(*environment).or_default();
         sum.requests += traffic.requests;

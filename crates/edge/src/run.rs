@@ -97,8 +97,14 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
     let mut threads = Vec::new();
     for (index, sockets) in estate.sockets.into_iter().enumerate() {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let start =
-            Start { index, shared: Arc::clone(&shared), limits, sockets, first: first.clone(), orders: receiver };
+        let start = Start {
+            index,
+            shared: Arc::clone(&shared),
+            limits,
+            sockets,
+            first: first.clone(),
+            orders: receiver,
+        };
         let ended = Ended { index, events: events.clone() };
         let thread = std::thread::Builder::new().name(format!("edge-{index}")).spawn(move || {
             let _ended = ended;
@@ -228,7 +234,7 @@ async fn serve(
             },
             _ = ticks.tick() => {
                 let now = worker.ticks.advance();
-                if now % 4 == 0 || worker.closing.get().is_some() {
+                if now.is_multiple_of(4) || worker.closing.get().is_some() {
                     worker.sweep(now);
                 }
             }

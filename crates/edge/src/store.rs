@@ -38,7 +38,9 @@ pub(crate) fn load(data_dir: &Path) -> Option<Table> {
             return None;
         }
     };
-    serde_json::from_slice(&bytes).map_err(|error| warn!(path = %path.display(), %error, "the last table is damaged")).ok()
+    serde_json::from_slice(&bytes)
+        .map_err(|error| warn!(path = %path.display(), %error, "the last table is damaged"))
+        .ok()
 }
 
 fn save(data_dir: &Path, table: &Table) -> io::Result<()> {
@@ -93,7 +95,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert!(load(directory.path()).is_none());
         let mut table = Table { index: 7, ..Table::default() };
-        table.peers.insert(temps_core::model::NodeId(2), temps_core::table::Peer { address: "h:1".to_owned() });
+        table
+            .peers
+            .insert(temps_core::model::NodeId(2), temps_core::table::Peer { address: "h:1".to_owned() });
         save(directory.path(), &table).unwrap();
         assert_eq!(load(directory.path()), Some(table));
         std::fs::write(directory.path().join("table.json"), b"{\"index\": 7, \"rou").unwrap();

@@ -249,11 +249,16 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             RequestBody::Empty => Poll::Ready(None),
             RequestBody::Upload(upload, reader) if upload.reader.get() == *reader => upload.poll(cx),
-            RequestBody::Upload(..) => Poll::Ready(Some(Err("the answer was complete before the request".into()))),
+            RequestBody::Upload(..) => {
+                Poll::Ready(Some(Err("the answer was complete before the request".into())))
+            }
         }
     }
 
@@ -262,7 +267,8 @@ impl Body for RequestBody {
             RequestBody::Empty => true,
             RequestBody::Upload(upload, _) => {
                 let inner = upload.inner.borrow();
-                let all_read = inner.record.as_ref().is_none_or(|r| inner.at >= r.frames.len() && r.trailers.is_none());
+                let all_read =
+                    inner.record.as_ref().is_none_or(|r| inner.at >= r.frames.len() && r.trailers.is_none());
                 upload.ended.get() && all_read
             }
         }
@@ -271,7 +277,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Upload(upload, _) => upload.length.clone(),
+            RequestBody::Upload(upload, _) => upload.length,
         }
     }
 }

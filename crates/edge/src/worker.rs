@@ -169,7 +169,12 @@ impl Worker {
     }
 
     /// Which instance answers what another edge forwards.
-    pub(crate) fn choose_for_peer(&self, environment: EnvironmentId, ask: Ask, tried: &Tried) -> Option<Lease> {
+    pub(crate) fn choose_for_peer(
+        &self,
+        environment: EnvironmentId,
+        ask: Ask,
+        tried: &Tried,
+    ) -> Option<Lease> {
         let table = self.table.borrow();
         let routes = table.as_ref()?.environments.get(&environment)?;
         let instance = routes.iter().find_map(|route| pick::pick_for_peer(route, ask, tried, self.index))?;
@@ -233,7 +238,10 @@ impl Worker {
                 break;
             }
             if waiting {
-                warn!(worker = self.index, "another edge has not answered in time, the table is acknowledged without it");
+                warn!(
+                    worker = self.index,
+                    "another edge has not answered in time, the table is acknowledged without it"
+                );
             }
             self.shared.acknowledged[self.index].store(hold.seq, Ordering::Release);
             holds.pop_front();

@@ -111,18 +111,15 @@ async fn start(nodes: &mut [DevNode]) -> Result<ApiToken> {
         return Ok(token);
     }
     let request = CreateJoinTokenRequest { ttl_ms: 3_600_000, uses };
-    let join = client
-        .call(|mut api| {
-            let request = request.clone();
-            async move { api.create_join_token(request).await }
-        })
-        .await?
-        .token;
+    let join = client.call(|mut api| async move { api.create_join_token(request).await }).await?.token;
     let file = first.dir.join("join-token");
     fs::write(&file, &join)?;
     for node in others.iter_mut() {
         let file = file.to_string_lossy().into_owned();
         node.start(&["--join".to_owned(), first.control(), "--token-file".to_owned(), file])?;
+        // One after another, so that the second node is the cluster's second.
+        let known = node.dir.join("identity").join("node.id");
+        node.wait_for("its identity", || known.exists()).await?;
     }
     let wanted = others.len() + 1;
     let deadline = Instant::now() + START;

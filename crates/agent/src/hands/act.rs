@@ -26,7 +26,6 @@ impl Hands {
             Act::Stop(id) => self.stop(id, now),
             Act::Remove(id) => self.remove(id, now),
             Act::RemoveOrphan(id) => {
-                tracing::info!(instance = %id, "not assigned to this node");
                 let runs = self.locals.get(&id).is_some_and(|local| local.running().is_some());
                 if runs { self.stop(id, now) } else { self.remove(id, now) }
             }

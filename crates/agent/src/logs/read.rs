@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 
 use super::{FILES, LogLine};
+use crate::supervise::EXIT;
 
 /// How much is read at once, in bytes.
 const BLOCK: usize = 64 * 1024;
@@ -90,7 +91,7 @@ impl Follow {
 }
 
 fn ended(dir: &Path) -> bool {
-    dir.join("exit.json").exists() || !dir.exists()
+    dir.join(EXIT).exists() || !dir.exists()
 }
 
 enum Step {

@@ -162,20 +162,7 @@ impl Runtime for ProcessRuntime {
     async fn list(&self) -> io::Result<Vec<Found>> {
         let mut all = Vec::new();
         for dir in self.dirs()? {
-            let id = dir.id;
-            match self.find(dir).await {
-                Ok(found) => all.extend(found),
-                // One damaged directory must not hide the others. Nothing is known to run in it.
-                Err(error) => {
-                    tracing::error!(instance = %id, %error, "the files of an instance cannot be read");
-                    all.push(Found {
-                        instance: id,
-                        digest: String::new(),
-                        stop_grace: Duration::ZERO,
-                        condition: Condition::Unstarted,
-                    });
-                }
-            }
+            all.extend(self.find(dir).await?);
         }
         Ok(all)
     }

@@ -185,7 +185,7 @@ async fn every_byte_of_output_is_kept_with_its_source() {
 async fn an_application_that_never_stops_talking_fills_no_disk() {
     let place = Place::new();
     let runtime = place.runtime();
-    let command = "yes 0123456789012345678901234567890123456789012345678901234567890123456789 | head -c 40000000; echo end";
+    let command = "yes 0123456789012345678901234567890123456789012345678901234567890123456789 | head -c 40000000; echo; echo end";
     runtime.start(&place.job(1, command)).await.expect("started");
     let exit = runtime.wait(InstanceId(1)).await;
     assert_eq!(exit.log_tail.last().map(String::as_str), Some("end"));

@@ -7,7 +7,16 @@ use temps_agent::runtime::Runtime;
 use temps_core::model::{InstanceId, Phase, Seen, Want};
 
 use crate::cluster::Cluster;
-use crate::support::{SERVE, incarnation, kill, lives, spec, until_true};
+use crate::support::{SERVE, incarnation, kill, lives, spec, until, until_true};
+
+/// Waits until another instance serves in the place of `id`.
+async fn until_replaced(cluster: &Cluster, id: InstanceId) {
+    until("another instance serves", || {
+        let replaced = cluster.serving().first().is_some_and(|i| i.id != id);
+        std::future::ready(if replaced { Ok(()) } else { Err(cluster.instances()) })
+    })
+    .await;
+}
 
 async fn with_one_live() -> (Cluster, InstanceId) {
     let cluster = Cluster::new().await;
@@ -43,12 +52,11 @@ async fn instances_outlive_the_agent_and_do_not_flap_when_it_returns() {
 async fn an_end_while_nobody_looked_is_told_with_its_cause() {
     let (mut cluster, id) = with_one_live().await;
     cluster.kill_agent().await;
-    kill(cluster.place.pids(id).0, Signal::SIGSEGV);
+    kill(cluster.place.pids(id).0, Signal::SIGKILL);
     cluster.start_agent();
-    until_true("it is down here", || cluster.view.borrow().down.contains(&id)).await;
-    until_true("it is replaced", || cluster.serving().first().is_some_and(|i| i.id != id)).await;
+    until_replaced(&cluster, id).await;
     let exit = cluster.state().instances[&id].exit.clone().expect("an exit");
-    assert_eq!((exit.signal, exit.asked), (Some(11), false));
+    assert_eq!((exit.signal, exit.asked), (Some(9), false));
 }
 
 #[tokio::test]
@@ -91,7 +99,7 @@ async fn without_a_quorum_only_what_is_seen_here_changes_and_it_is_told_later() 
     assert!(cluster.place.instance_dir(id).exists());
     cluster.ledger.set_quorum(true);
     until_true("it is told", || cluster.state().instances[&id].seen >= Seen::Exited).await;
-    until_true("it is replaced", || cluster.serving().first().is_some_and(|i| i.id != id)).await;
+    until_replaced(&cluster, id).await;
     until_true("it is removed", || !cluster.place.instance_dir(id).exists()).await;
 }
 
@@ -104,7 +112,7 @@ async fn what_lost_all_its_traces_is_told_as_ended_and_not_started_again() {
     kill(app, Signal::SIGKILL);
     std::fs::remove_dir_all(cluster.place.instance_dir(id)).expect("removed");
     cluster.start_agent();
-    until_true("it is replaced", || cluster.serving().first().is_some_and(|i| i.id != id)).await;
+    until_replaced(&cluster, id).await;
     let known = cluster.state().instances[&id].clone();
     assert!(known.exit.is_some_and(|e| e.error.is_some()));
     assert_eq!(known.want, Want::Gone);

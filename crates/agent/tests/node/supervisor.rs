@@ -95,6 +95,35 @@ async fn after_a_restart_of_the_machine_nobody_is_taken_for_somebody_else() {
 }
 
 #[tokio::test]
+async fn damaged_files_hide_nothing_that_runs_and_keep_nothing_that_does_not() {
+    let place = Place::new();
+    let runtime = place.runtime();
+    for id in 1..=3 {
+        runtime.start(&place.job(id, "exec sleep 1000")).await.expect("started");
+    }
+    let file = |id, name: &str| place.instance_dir(InstanceId(id)).join(name);
+    let whole = std::fs::read(file(1, "running.json")).expect("readable");
+    std::fs::write(file(1, "running.json"), b"{").expect("written");
+    assert!(runtime.remove(I1).await.is_err(), "its supervisor lives");
+    std::fs::write(file(1, "running.json"), whole).expect("written");
+
+    for id in [2, 3] {
+        kill(place.pids(InstanceId(id)).0, Signal::SIGKILL);
+        runtime.wait(InstanceId(id)).await;
+    }
+    std::fs::write(file(2, "exit.json"), b"").expect("written");
+    std::fs::write(file(3, "instance.json"), b"\xff").expect("written");
+    assert_eq!(runtime.list().await.expect("listed").len(), 3);
+    for id in [2, 3] {
+        let ended = found(&runtime, InstanceId(id)).await.map(|f| f.condition);
+        assert!(matches!(ended, Some(Condition::Ended(_))), "{ended:?}");
+        runtime.remove(InstanceId(id)).await.expect("removed");
+    }
+    assert!(incarnation(&runtime, I1).await.is_some());
+    runtime.stop(I1, Duration::from_secs(20)).await.expect("stopped");
+}
+
+#[tokio::test]
 async fn a_stop_that_was_cut_short_goes_on() {
     let place = Place::new();
     let runtime = place.runtime();

@@ -22,7 +22,9 @@ const ALWAYS: &[u8] = b".git";
 #[derive(Debug, thiserror::Error)]
 pub enum IgnoreError {
     /// A line has something that is not known.
-    #[error("{NAME}:{line}: `{what}` is not supported in \"{pattern}\"; a pattern has names, `*`, and `/` at the end for directories")]
+    #[error(
+        "{NAME}:{line}: `{what}` is not supported in \"{pattern}\"; a pattern has names, `*`, and `/` at the end for directories"
+    )]
     Unsupported {
         /// The number of the line, from 1.
         line: usize,
@@ -152,9 +154,18 @@ mod tests {
     #[test]
     fn what_is_not_known_is_refused_with_its_line() {
         for (list, message) in [
-            ("a\n**/b\n", ".tempsignore:2: `**` is not supported in \"**/b\"; a pattern has names, `*`, and `/` at the end for directories"),
-            ("!keep\n", ".tempsignore:1: `!` is not supported in \"!keep\"; a pattern has names, `*`, and `/` at the end for directories"),
-            ("a?\n", ".tempsignore:1: `?` is not supported in \"a?\"; a pattern has names, `*`, and `/` at the end for directories"),
+            (
+                "a\n**/b\n",
+                ".tempsignore:2: `**` is not supported in \"**/b\"; a pattern has names, `*`, and `/` at the end for directories",
+            ),
+            (
+                "!keep\n",
+                ".tempsignore:1: `!` is not supported in \"!keep\"; a pattern has names, `*`, and `/` at the end for directories",
+            ),
+            (
+                "a?\n",
+                ".tempsignore:1: `?` is not supported in \"a?\"; a pattern has names, `*`, and `/` at the end for directories",
+            ),
         ] {
             assert_eq!(Ignored::parse(list.as_bytes()).unwrap_err().to_string(), message);
         }

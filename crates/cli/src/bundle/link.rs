@@ -10,7 +10,8 @@ const LINKS_MAX: usize = 40;
 /// Whether following `target` from the link at `link` never leaves `root`. `link` is relative to
 /// `root`. Parts that do not exist are taken as plain names.
 pub(super) fn stays_inside(root: &Path, link: &Path, target: &Path) -> bool {
-    let mut at: Vec<OsString> = link.parent().into_iter().flat_map(|parent| parent.iter().map(OsString::from)).collect();
+    let mut at: Vec<OsString> =
+        link.parent().into_iter().flat_map(|parent| parent.iter().map(OsString::from)).collect();
     let mut left: VecDeque<Part> = VecDeque::new();
     if !take(target, &mut left) {
         return false;

@@ -23,11 +23,18 @@ pub(super) type Progress<'a> = dyn FnMut(u64, u64) -> ControlFlow<()> + 'a;
 ///
 /// # Errors
 /// [`BundleError`] where something in it cannot be deployed, or `progress` said to stop.
-pub fn pack(root: &Path, mut progress: impl FnMut(u64, u64) -> ControlFlow<()>) -> Result<Bundle, BundleError> {
+pub fn pack(
+    root: &Path,
+    mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<Bundle, BundleError> {
     pack_up_to(root, BYTES_MAX, &mut progress)
 }
 
-pub(super) fn pack_up_to(root: &Path, limit: u64, progress: &mut Progress<'_>) -> Result<Bundle, BundleError> {
+pub(super) fn pack_up_to(
+    root: &Path,
+    limit: u64,
+    progress: &mut Progress<'_>,
+) -> Result<Bundle, BundleError> {
     if !root.is_dir() {
         return Err(BundleError::NotADirectory { path: root.to_owned() });
     }
@@ -206,6 +213,7 @@ fn largest(entries: &[Entry]) -> String {
     }
     let mut sizes: Vec<_> = sizes.into_iter().collect();
     sizes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let parts = sizes.iter().take(3).map(|(path, bytes)| format!("{} ({})", path.display(), text::bytes(*bytes)));
+    let parts =
+        sizes.iter().take(3).map(|(path, bytes)| format!("{} ({})", path.display(), text::bytes(*bytes)));
     parts.collect::<Vec<_>>().join(", ")
 }

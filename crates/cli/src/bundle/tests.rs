@@ -56,10 +56,7 @@ fn the_same_content_has_the_same_digest_whenever_and_wherever_it_was_made() {
     assert_eq!(first.digest, second.digest);
     assert_eq!((first.digest.len(), first.files), (64, 4));
     assert_eq!(first.bytes, first.file.metadata().unwrap().len());
-    assert_eq!(
-        listed(first),
-        ["644 a one", "755 b", "644 b/1 x", "644 b/2 two", "755 run.sh #!/bin/sh"],
-    );
+    assert_eq!(listed(first), ["644 a one", "755 b", "644 b/1 x", "644 b/2 two", "755 run.sh #!/bin/sh"],);
 
     fs::write(other.path().join("a"), "One").unwrap();
     assert_ne!(packed(other.path()).digest, second.digest, "another content has another digest");
@@ -138,10 +135,16 @@ fn links_that_lead_out_are_refused() {
 fn pipes_and_sockets_are_refused() {
     let root = app(&[("a", "x")]);
     nix::unistd::mkfifo(&root.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    assert_eq!(refused(root.path()), "pipe is a named pipe and cannot be deployed; remove it, or name it in .tempsignore");
+    assert_eq!(
+        refused(root.path()),
+        "pipe is a named pipe and cannot be deployed; remove it, or name it in .tempsignore"
+    );
     fs::remove_file(root.path().join("pipe")).unwrap();
     let _listener = std::os::unix::net::UnixListener::bind(root.path().join("sock")).unwrap();
-    assert_eq!(refused(root.path()), "sock is a socket and cannot be deployed; remove it, or name it in .tempsignore");
+    assert_eq!(
+        refused(root.path()),
+        "sock is a socket and cannot be deployed; remove it, or name it in .tempsignore"
+    );
 }
 
 #[test]

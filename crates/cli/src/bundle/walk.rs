@@ -12,7 +12,10 @@ use super::{BundleError, link};
 pub(super) enum What {
     Directory,
     /// With its size in bytes, and whether it can be executed.
-    File { bytes: u64, executable: bool },
+    File {
+        bytes: u64,
+        executable: bool,
+    },
     /// With what it says.
     Link(PathBuf),
 }

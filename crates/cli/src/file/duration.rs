@@ -70,7 +70,12 @@ pub fn parse(text: &str) -> Result<Millis, DurationError> {
 /// A duration as [`parse`] takes it, exactly.
 #[must_use]
 pub fn write(millis: Millis) -> String {
-    let parts = [(millis / 3_600_000, "h"), (millis / 60_000 % 60, "m"), (millis / 1_000 % 60, "s"), (millis % 1_000, "ms")];
+    let parts = [
+        (millis / 3_600_000, "h"),
+        (millis / 60_000 % 60, "m"),
+        (millis / 1_000 % 60, "s"),
+        (millis % 1_000, "ms"),
+    ];
     let text: String = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
     if text.is_empty() { "0s".to_owned() } else { text }
 }
@@ -81,7 +86,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for (millis, text) in [(0, "0s"), (500, "500ms"), (1_500, "1s500ms"), (90_000, "1m30s"), (3_600_000, "1h")] {
+        for (millis, text) in
+            [(0, "0s"), (500, "500ms"), (1_500, "1s500ms"), (90_000, "1m30s"), (3_600_000, "1h")]
+        {
             assert_eq!(write(millis), text);
             assert_eq!(parse(text), Ok(millis));
         }
@@ -110,12 +117,18 @@ mod tests {
             ("1m30", "the duration \"1m30\" needs a unit; write for example \"30s\" (units: ms, s, m, h)"),
             ("5 s", "\"5 s\" is not a duration; write for example \"30s\" or \"1m30s\" (units: ms, s, m, h)"),
             ("-5s", "\"-5s\" is not a duration; write for example \"30s\" or \"1m30s\" (units: ms, s, m, h)"),
-            ("1.5s", "\"1.5s\" is not a duration; write for example \"30s\" or \"1m30s\" (units: ms, s, m, h)"),
+            (
+                "1.5s",
+                "\"1.5s\" is not a duration; write for example \"30s\" or \"1m30s\" (units: ms, s, m, h)",
+            ),
             ("3d", "\"3d\" is not a duration; write for example \"30s\" or \"1m30s\" (units: ms, s, m, h)"),
             ("30s1m", "the units of the duration \"30s1m\" must go from large to small, each at most once"),
             ("1s1s", "the units of the duration \"1s1s\" must go from large to small, each at most once"),
             ("1001h", "the duration \"1001h\" is too long; at most 1000h fit"),
-            ("99999999999999999999h", "the duration \"99999999999999999999h\" is too long; at most 1000h fit"),
+            (
+                "99999999999999999999h",
+                "the duration \"99999999999999999999h\" is too long; at most 1000h fit",
+            ),
         ] {
             assert_eq!(parse(text).unwrap_err().to_string(), message, "{text}");
         }

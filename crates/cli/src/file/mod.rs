@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use temps_core::model::Spec;
 
 pub use duration::{DurationError, parse as parse_duration, write as write_duration};
-pub(crate) use shown::Shown;
 pub use problem::{FileError, Problem};
+pub(crate) use shown::Shown;
 
 /// Its name.
 pub const NAME: &str = "temps.toml";
@@ -98,7 +98,9 @@ pub fn project_name(path: &Path) -> Option<String> {
 fn read(path: &Path) -> Result<String, FileError> {
     let failed = |source| FileError::Unreadable { path: path.to_owned(), source };
     match std::fs::metadata(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Err(FileError::Missing { path: path.to_owned() }),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            return Err(FileError::Missing { path: path.to_owned() });
+        }
         Err(e) => return Err(failed(e)),
         Ok(metadata) if metadata.len() > BYTES_MAX => {
             let why = format!("it is larger than {BYTES_MAX} bytes");

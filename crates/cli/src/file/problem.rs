@@ -118,7 +118,10 @@ impl Place {
         let hidden = line.find('=').filter(|_| holds_variables(head, line));
         let (line, end) = match hidden {
             // Values of variables may be secrets, and a message may end in the log of a build.
-            Some(equals) => (format!("{}= ***", &line[..equals]), end.min(floor(source, start.max(line_start + equals + 5)))),
+            Some(equals) => (
+                format!("{}= ***", &line[..equals]),
+                end.min(floor(source, start.max(line_start + equals + 5))),
+            ),
             None => (line.to_owned(), end),
         };
         Self {

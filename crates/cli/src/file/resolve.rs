@@ -150,7 +150,11 @@ fn health(raw: &raw::Health, found: &mut Found) -> Health {
         }),
         interval: found.longer_than_zero("interval", &raw.interval, default.interval),
         timeout: found.longer_than_zero("timeout", &raw.timeout, default.timeout),
-        healthy_threshold: found.at_least_one("healthy_threshold", &raw.healthy_threshold, default.healthy_threshold),
+        healthy_threshold: found.at_least_one(
+            "healthy_threshold",
+            &raw.healthy_threshold,
+            default.healthy_threshold,
+        ),
         unhealthy_threshold: found.at_least_one(
             "unhealthy_threshold",
             &raw.unhealthy_threshold,
@@ -183,7 +187,10 @@ fn deploy(raw: &raw::Deploy, found: &mut Found) -> DeployRules {
     if rules.max_surge == 0 && rules.max_unavailable == 0 {
         let span = raw.max_surge.as_ref().or(raw.max_unavailable.as_ref()).map(Spanned::span);
         let message = "max_surge and max_unavailable cannot both be 0: no instance could ever be replaced";
-        found.0.push(Problem::at(span, message).help("write `max_surge = 1` to start a new instance before an old one stops"));
+        found.0.push(
+            Problem::at(span, message)
+                .help("write `max_surge = 1` to start a new instance before an old one stops"),
+        );
     }
     for (name, number) in [("max_surge", &raw.max_surge), ("max_unavailable", &raw.max_unavailable)] {
         if let Some(number) = number.as_ref().filter(|n| *n.get_ref() > INSTANCES_MAX) {
@@ -197,7 +204,8 @@ fn check_strategy(strategy: &Spanned<String>, found: &mut Found) {
     let problem = match strategy.get_ref().as_str() {
         "rolling" => return,
         "blue_green" | "canary" | "recreate" => {
-            let message = format!("this version does not support the strategy \"{}\" yet", strategy.get_ref());
+            let message =
+                format!("this version does not support the strategy \"{}\" yet", strategy.get_ref());
             Problem::at(Some(strategy.span()), message).help("write \"rolling\", the default")
         }
         other => {
@@ -278,7 +286,10 @@ fn url_path(what: &str, path: &Spanned<String>, found: &mut Found) {
         let problem = Problem::at(Some(path.span()), format!("{what} must start with `/`"));
         found.0.push(problem.help(format!("write \"/{}\"", path.get_ref())));
     } else if !path.get_ref().bytes().all(|b| b.is_ascii_graphic()) {
-        found.at(path.span(), format!("{what} must be printable ASCII without spaces; write other characters as %XX"));
+        found.at(
+            path.span(),
+            format!("{what} must be printable ASCII without spaces; write other characters as %XX"),
+        );
     }
 }
 
@@ -289,7 +300,10 @@ fn variables(raw: &raw::Variables, found: &mut Found) -> Variables {
             found.at(name.span(), why);
         }
         if value.get_ref().0.contains('\0') {
-            let message = format!("the value of {} contains a NUL character, which no environment can hold", name.get_ref());
+            let message = format!(
+                "the value of {} contains a NUL character, which no environment can hold",
+                name.get_ref()
+            );
             found.at(value.span(), message);
         }
         all.insert(name.get_ref().clone(), Opaque(value.get_ref().0.clone()));

@@ -121,7 +121,9 @@ fn walk(found: &DeTable<'_>, keys: &'static [Key], path: &mut Vec<String>, probl
             Shape::NotYet => {
                 let what = not_yet(name.get_ref(), held.get_ref(), path);
                 let message = format!("this version does not support {what} yet");
-                problems.push(Problem::at(Some(name.span()), message).help("remove it to deploy with this version"));
+                problems.push(
+                    Problem::at(Some(name.span()), message).help("remove it to deploy with this version"),
+                );
             }
             Shape::Table(inner) => {
                 if let DeValue::Table(inside) = held.get_ref() {
@@ -170,7 +172,8 @@ fn meant(name: &str, keys: &'static [Key]) -> String {
     if let Some(home) = home(name) {
         return format!("`{name}` belongs in {home}");
     }
-    let known: Vec<&str> = keys.iter().filter(|key| !matches!(key.shape, Shape::NotYet)).map(|key| key.name).collect();
+    let known: Vec<&str> =
+        keys.iter().filter(|key| !matches!(key.shape, Shape::NotYet)).map(|key| key.name).collect();
     format!("known keys: {}", known.join(", "))
 }
 

@@ -5,7 +5,8 @@ use super::{EXAMPLE, FileError, ProjectFile, Shown, load, location, parse, probl
 const WEB: &str = "[processes.web]\ncommand = \"./server\"\n";
 
 fn good(text: &str, environment: &str) -> ProjectFile {
-    parse(text, environment).unwrap_or_else(|problems| panic!("{}", problem::render("temps.toml", text, &problems)))
+    parse(text, environment)
+        .unwrap_or_else(|problems| panic!("{}", problem::render("temps.toml", text, &problems)))
 }
 
 fn bad(text: &str) -> String {
@@ -77,7 +78,10 @@ EXTRA = ""
     assert_eq!((spec.health.healthy_threshold, spec.health.unhealthy_threshold), (1, 5));
     assert_eq!((spec.health.expect, spec.health.host.as_deref()), (204, Some("example.com")));
     assert_eq!((spec.deploy.max_surge, spec.deploy.max_unavailable), (2, 1));
-    assert_eq!((spec.deploy.drain_timeout, spec.deploy.stop_grace, spec.deploy.deadline), (90_000, 5_000, 120_000));
+    assert_eq!(
+        (spec.deploy.drain_timeout, spec.deploy.stop_grace, spec.deploy.deadline),
+        (90_000, 5_000, 120_000)
+    );
     assert_eq!((spec.rollback.watch, spec.rollback.crash_limit, spec.rollback.keep), (0, 1, 9));
     assert_eq!(spec.routes.domains, ["app.example.com", "xn--bcher-kva.example"]);
     assert_eq!(spec.routes.path_prefix, "/api");
@@ -85,14 +89,19 @@ EXTRA = ""
 
     let staging = good(text, "staging").spec;
     assert_eq!((staging.processes["web"].instances, staging.processes["worker"].instances), (1, 1));
-    assert_eq!((staging.routes.domains, staging.routes.path_prefix), (vec!["staging.example.com".to_owned()], "/api".to_owned()));
+    assert_eq!(
+        (staging.routes.domains, staging.routes.path_prefix),
+        (vec!["staging.example.com".to_owned()], "/api".to_owned())
+    );
     assert_eq!(staging.variables["LOG_LEVEL"].0, "debug");
     assert_eq!(staging.variables["EXTRA"].0, "");
 }
 
 #[test]
 fn what_is_shown_is_the_same_file_again_without_secrets() {
-    let text = format!("{WEB}[env]\nKEY = \"canary-7f3a\"\n[health]\ninterval = \"1s500ms\"\n[routes]\ndomains = [\"a.test\"]\n");
+    let text = format!(
+        "{WEB}[env]\nKEY = \"canary-7f3a\"\n[health]\ninterval = \"1s500ms\"\n[routes]\ndomains = [\"a.test\"]\n"
+    );
     let mut file = good(&text, "production");
     let shown = toml::to_string(&Shown::of("my-app", &file.spec)).unwrap();
     assert!(!shown.contains("canary"), "{shown}");
@@ -143,7 +152,14 @@ fn what_comes_later_is_not_called_unknown() {
         ("[schema]\nprovides = 1\n", "[schema]", 3, 2, "[schema]", " ^^^^^^"),
         ("[placement]\nspread = \"node\"\n", "[placement]", 3, 2, "[placement]", " ^^^^^^^^^"),
         ("[deploy.canary]\nsteps = []\n", "[deploy.canary]", 3, 9, "[deploy.canary]", "        ^^^^^^"),
-        ("[rollback]\nmin_requests = 20\n", "`min_requests` in [rollback]", 4, 1, "min_requests = 20", "^^^^^^^^^^^^"),
+        (
+            "[rollback]\nmin_requests = 20\n",
+            "`min_requests` in [rollback]",
+            4,
+            1,
+            "min_requests = 20",
+            "^^^^^^^^^^^^",
+        ),
     ] {
         check(
             section,
@@ -174,15 +190,30 @@ fn values_that_cannot_work_say_why() {
     message("instances = \"3\"\n", "3:13: invalid type: string \"3\", expected a whole number");
     message("http = \"yes\"\n", "3:8: invalid type: string \"yes\", expected true or false");
     message("command = \"x\"\n", "3:1: duplicate key");
-    message("[processes.api]\ncommand = \"x\"\nhttp = true\n", "1:12: both `api` and `web` answer HTTP, and requests can only go to one process");
-    message("[processes.Api]\ncommand = \"x\"\n", "3:12: the process name \"Api\" must be lower-case letters, digits and inner dashes, for example \"api\"");
+    message(
+        "[processes.api]\ncommand = \"x\"\nhttp = true\n",
+        "1:12: both `api` and `web` answer HTTP, and requests can only go to one process",
+    );
+    message(
+        "[processes.Api]\ncommand = \"x\"\n",
+        "3:12: the process name \"Api\" must be lower-case letters, digits and inner dashes, for example \"api\"",
+    );
     message("[processes.api]\n", "3:12: process `api` has no command");
     message("[processes.api]\ncommand = \" \"\n", "4:11: the command is empty");
-    message("[project]\nname = \"My App\"\n", "4:8: the project name \"My App\" must be lower-case letters, digits and inner dashes, for example \"my-app\"");
+    message(
+        "[project]\nname = \"My App\"\n",
+        "4:8: the project name \"My App\" must be lower-case letters, digits and inner dashes, for example \"my-app\"",
+    );
     message("[health]\npath = \"up\"\n", "4:8: path must start with `/`");
-    message("[health]\npath = \"/a b\"\n", "4:8: path must be printable ASCII without spaces; write other characters as %XX");
+    message(
+        "[health]\npath = \"/a b\"\n",
+        "4:8: path must be printable ASCII without spaces; write other characters as %XX",
+    );
     message("[health]\ninterval = \"0s\"\n", "4:12: interval must be longer than 0");
-    message("[health]\ninterval = 5\n", "4:12: the duration \"5\" needs a unit; write for example \"5s\" (units: ms, s, m, h)");
+    message(
+        "[health]\ninterval = 5\n",
+        "4:12: the duration \"5\" needs a unit; write for example \"5s\" (units: ms, s, m, h)",
+    );
     message("[health]\ntimeout = \"2m\"\n", "4:11: timeout must be at most 1m");
     message("[health]\nhealthy_threshold = 0\n", "4:21: healthy_threshold must be at least 1");
     message("[health]\nunhealthy_threshold = 0\n", "4:23: unhealthy_threshold must be at least 1");
@@ -190,21 +221,42 @@ fn values_that_cannot_work_say_why() {
     message("[health]\nexpect = 600\n", "4:10: \"600\" is not an HTTP status from 100 to 599");
     message("[health]\nhost = \"a b\"\n", "4:8: \"a b\": it is not a host name");
     message("[deploy]\nstrategy = \"big-bang\"\n", "4:12: there is no strategy \"big-bang\"");
-    message("[deploy]\nmax_surge = 0\n", "4:13: max_surge and max_unavailable cannot both be 0: no instance could ever be replaced");
+    message(
+        "[deploy]\nmax_surge = 0\n",
+        "4:13: max_surge and max_unavailable cannot both be 0: no instance could ever be replaced",
+    );
     message("[deploy]\nmax_surge = 4294967295\n", "4:13: max_surge must be at most 1000");
-    message("[deploy]\ndeadline = \"30s\"\n", "4:12: no release could become healthy in time: deadline is 30s, but start_period (30s) and 2 checks every 5s take 40s");
-    message("[health]\nstart_period = \"10m\"\n", "4:16: no release could become healthy in time: deadline is 10m, but start_period (10m) and 2 checks every 5s take 10m10s");
+    message(
+        "[deploy]\ndeadline = \"30s\"\n",
+        "4:12: no release could become healthy in time: deadline is 30s, but start_period (30s) and 2 checks every 5s take 40s",
+    );
+    message(
+        "[health]\nstart_period = \"10m\"\n",
+        "4:16: no release could become healthy in time: deadline is 10m, but start_period (10m) and 2 checks every 5s take 10m10s",
+    );
     message("[rollback]\ncrash_limit = 0\n", "4:15: crash_limit must be at least 1");
     message("[rollback]\nkeep = 0\n", "4:8: keep must be at least 1");
     message("[routes]\ndomains = [\"a.test\", \"A.test.\"]\n", "4:22: the domain \"a.test\" is listed twice");
     message("[routes]\ndomains = [\"*.a.test\"]\n", "4:12: \"*.a.test\": it is not a host name");
     message("[routes]\npath_prefix = \"api\"\n", "4:15: path_prefix must start with `/`");
     message("[routes]\npath_prefix = \"/a?b\"\n", "4:15: path_prefix is a path alone, without `?` and `#`");
-    message("[env]\n9A = \"x\"\n", "4:1: the variable name \"9A\" must be letters, digits and `_`, and not start with a digit");
-    message("[env]\nA = \"x\\u0000\"\n", "4:5: the value of A contains a NUL character, which no environment can hold");
+    message(
+        "[env]\n9A = \"x\"\n",
+        "4:1: the variable name \"9A\" must be letters, digits and `_`, and not start with a digit",
+    );
+    message(
+        "[env]\nA = \"x\\u0000\"\n",
+        "4:5: the value of A contains a NUL character, which no environment can hold",
+    );
     message("[env]\nA = 1\n", "4:5: the value of a variable is a text; put it in quotes");
-    message("[environments.Q_A.env]\nA = \"x\"\n", "3:15: the environment name \"Q_A\" must be lower-case letters, digits and inner dashes, for example \"q-a\"");
-    message("[environments.qa.processes.wrker]\ninstances = 1\n", "3:28: there is no [processes.wrker] that could be overridden");
+    message(
+        "[environments.Q_A.env]\nA = \"x\"\n",
+        "3:15: the environment name \"Q_A\" must be lower-case letters, digits and inner dashes, for example \"q-a\"",
+    );
+    message(
+        "[environments.qa.processes.wrker]\ninstances = 1\n",
+        "3:28: there is no [processes.wrker] that could be overridden",
+    );
     message("[environments.qa.routes]\ndomains = [\"\"]\n", "4:12: \"\": the host name is empty");
 }
 
@@ -224,7 +276,10 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
 
 #[test]
 fn columns_count_characters_and_hostile_text_is_inert() {
-    message("[env]\n\"é\u{1b}[2J\" = \"x\"\n", "4:3: invalid basic string, expected non-double-quote visible characters, `\\`");
+    message(
+        "[env]\n\"é\u{1b}[2J\" = \"x\"\n",
+        "4:3: invalid basic string, expected non-double-quote visible characters, `\\`",
+    );
     let shown = bad(&format!("{WEB}[env]\n\"ü\u{202e}\" = \"x\"\n"));
     assert!(shown.contains("\\u{202e}") && !shown.contains('\u{202e}'), "{shown}");
     let shown = bad("[processes.web]\ncommand = \"ü\" x\n");

@@ -48,7 +48,11 @@ impl Paint {
 }
 
 /// Whether a stream gets colours.
-pub(super) fn paint(choice: ColourChoice, terminal: bool, variable: impl Fn(&str) -> Option<String>) -> Paint {
+pub(super) fn paint(
+    choice: ColourChoice,
+    terminal: bool,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Paint {
     let refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = variable("TERM").is_some_and(|term| term == "dumb");
     match choice {

@@ -63,7 +63,12 @@ impl Default for Look {
 
 impl Look {
     /// What suits the streams of this process.
-    pub(crate) fn of_process(choice: ColourChoice, form: Form, zone: TimeZone, variable: impl Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn of_process(
+        choice: ColourChoice,
+        form: Form,
+        zone: TimeZone,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Self {
         let terminals = Terminals {
             stdin: io::stdin().is_terminal(),
             stdout: io::stdout().is_terminal(),
@@ -90,7 +95,12 @@ pub(crate) struct Screen {
 
 impl Screen {
     pub(crate) fn of_process(look: Look) -> Self {
-        Self::new(Box::new(io::BufReader::new(io::stdin())), Box::new(io::stdout()), Box::new(io::stderr()), look)
+        Self::new(
+            Box::new(io::BufReader::new(io::stdin())),
+            Box::new(io::stdout()),
+            Box::new(io::stderr()),
+            look,
+        )
     }
 
     pub(crate) fn new(
@@ -163,8 +173,11 @@ impl Screen {
             return Ok(());
         }
         if !self.look.terminals.stdin {
-            return Err(Failure::new(Code::Usage, format!("this needs a confirmation and there is no terminal to ask at: {question}"))
-                .help("add -y (or set TEMPS_YES=1) to go ahead without being asked"));
+            return Err(Failure::new(
+                Code::Usage,
+                format!("this needs a confirmation and there is no terminal to ask at: {question}"),
+            )
+            .help("add -y (or set TEMPS_YES=1) to go ahead without being asked"));
         }
         let mark = self.look.err.tone(Tone::Strong, question);
         write!(self.err, "{mark} [y/N] ")?;
@@ -250,7 +263,9 @@ mod tests {
 
     #[test]
     fn only_yes_is_yes_and_the_question_goes_to_stderr() {
-        for (answer, agreed) in [("y\n", true), ("YES\n", true), ("\n", false), ("n\n", false), ("", false), ("yep\n", false)] {
+        for (answer, agreed) in
+            [("y\n", true), ("YES\n", true), ("\n", false), ("n\n", false), ("", false), ("yep\n", false)]
+        {
             let (mut screen, out, err) = screen(answer, at_terminal());
             assert_eq!(screen.confirm("Deploy?", Agreed::Ask).is_ok(), agreed, "{answer:?}");
             assert_eq!((out.text(), err.text()), (String::new(), "Deploy? [y/N] ".to_owned()));

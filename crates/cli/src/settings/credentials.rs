@@ -38,7 +38,9 @@ impl Credentials {
         let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             let message = format!("{} holds tokens and others can read it (mode {mode:04o})", path.display());
-            return Err(Failure::new(Code::Forbidden, message).help(format!("run `chmod 600 {}`", quoted(path))));
+            return Err(
+                Failure::new(Code::Forbidden, message).help(format!("run `chmod 600 {}`", quoted(path)))
+            );
         }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;

@@ -67,7 +67,11 @@ pub(crate) struct Variables(BTreeMap<String, String>);
 impl Variables {
     /// Those of this process. What is not text cannot be one of ours.
     pub(crate) fn of_process() -> Self {
-        Self(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect())
+        Self(
+            std::env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+                .collect(),
+        )
     }
 
     #[cfg(test)]
@@ -121,11 +125,14 @@ impl Settings {
             return Setting::new(self.globals.endpoints.clone(), Origin::Flag("--endpoint"));
         }
         if let Some(list) = self.variables.get("TEMPS_ENDPOINTS") {
-            let endpoints = list.split(',').map(str::trim).filter(|e| !e.is_empty()).map(str::to_owned).collect();
+            let endpoints =
+                list.split(',').map(str::trim).filter(|e| !e.is_empty()).map(str::to_owned).collect();
             return Setting::new(endpoints, Origin::Variable("TEMPS_ENDPOINTS"));
         }
         match self.user.contexts.get(&self.context().value) {
-            Some(context) => Setting::new(context.endpoints.clone(), Origin::File(self.places.config.clone())),
+            Some(context) => {
+                Setting::new(context.endpoints.clone(), Origin::File(self.places.config.clone()))
+            }
             None => Setting::new(Vec::new(), Origin::Default),
         }
     }
@@ -141,7 +148,11 @@ impl Settings {
     }
 
     /// The project that is meant; `file` is the one named in the project file at hand.
-    pub(crate) fn project(&self, flag: Option<&str>, file: Option<(String, PathBuf)>) -> Option<Setting<String>> {
+    pub(crate) fn project(
+        &self,
+        flag: Option<&str>,
+        file: Option<(String, PathBuf)>,
+    ) -> Option<Setting<String>> {
         if let Some(name) = flag {
             return Some(Setting::new(name.to_owned(), Origin::Flag("-p")));
         }

@@ -20,7 +20,9 @@ impl Places {
             (Some(path), _) => PathBuf::from(path),
             (None, Some(home)) => PathBuf::from(home).join(".config/temps/config.toml"),
             (None, None) => {
-                return Err(Failure::other("neither HOME nor TEMPS_CONFIG is set, so there is no place for settings"));
+                return Err(Failure::other(
+                    "neither HOME nor TEMPS_CONFIG is set, so there is no place for settings",
+                ));
             }
         };
         let credentials = config.with_file_name("credentials.toml");

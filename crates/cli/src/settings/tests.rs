@@ -62,7 +62,10 @@ fn a_flag_wins_over_a_variable_over_the_user_file_over_the_default() {
 
     let s = settings(home.path(), all, variables);
     assert_eq!((s.context().value.as_str(), s.context().origin), ("lab", Origin::Flag("--context")));
-    assert_eq!((s.endpoints().value, s.endpoints().origin), (vec!["flag:1".to_owned()], Origin::Flag("--endpoint")));
+    assert_eq!(
+        (s.endpoints().value, s.endpoints().origin),
+        (vec!["flag:1".to_owned()], Origin::Flag("--endpoint"))
+    );
     assert_eq!(s.environment(Some("dev")).origin, Origin::Flag("-e"));
     assert_eq!(s.project(Some("x"), from_file()).unwrap().origin, Origin::Flag("-p"));
     assert_eq!(s.color().value, ColourChoice::Always);
@@ -77,7 +80,10 @@ fn a_flag_wins_over_a_variable_over_the_user_file_over_the_default() {
 
     let s = settings(home.path(), Globals::default(), []);
     assert_eq!((s.context().value.as_str(), s.context().origin), ("prod", file.clone()));
-    assert_eq!((s.endpoints().value, s.endpoints().origin), (vec!["n1:7000".to_owned(), "n2:7000".to_owned()], file.clone()));
+    assert_eq!(
+        (s.endpoints().value, s.endpoints().origin),
+        (vec!["n1:7000".to_owned(), "n2:7000".to_owned()], file.clone())
+    );
     assert_eq!((s.environment(None).value.as_str(), s.environment(None).origin), ("staging", file));
     assert_eq!(s.project(None, from_file()).unwrap().value, "from-file");
     assert_eq!(s.color().value, ColourChoice::Never);
@@ -86,7 +92,10 @@ fn a_flag_wins_over_a_variable_over_the_user_file_over_the_default() {
     let s = settings(empty.path(), Globals::default(), [("TEMPS_ENVIRONMENT", "")]);
     assert_eq!((s.context().value.as_str(), s.context().origin), ("default", Origin::Default));
     assert_eq!(s.endpoints().value, Vec::<String>::new());
-    assert_eq!((s.environment(None).value.as_str(), s.environment(None).origin), ("production", Origin::Default));
+    assert_eq!(
+        (s.environment(None).value.as_str(), s.environment(None).origin),
+        ("production", Origin::Default)
+    );
     assert_eq!(s.project(None, None), None);
     assert!(!s.utc().value);
 }
@@ -109,7 +118,10 @@ fn agreement_comes_from_the_flag_or_the_variable() {
     assert_eq!(settings(home.path(), Globals::default(), []).agreed(Consent { yes: true }), Agreed::Yes);
     assert_eq!(settings(home.path(), Globals::default(), [("TEMPS_YES", "1")]).agreed(ask), Agreed::Yes);
     for value in ["", "0", "no"] {
-        assert_eq!(settings(home.path(), Globals::default(), [("TEMPS_YES", value)]).agreed(ask), Agreed::Ask);
+        assert_eq!(
+            settings(home.path(), Globals::default(), [("TEMPS_YES", value)]).agreed(ask),
+            Agreed::Ask
+        );
     }
 }
 
@@ -124,7 +136,10 @@ fn a_token_file_that_others_can_read_is_refused_with_the_command_that_helps() {
         assert_eq!(failure.code, Code::Forbidden);
         assert_eq!(
             failure.to_string(),
-            format!("{0} holds tokens and others can read it (mode {mode:04o})\n  run `chmod 600 {0}`", path.display())
+            format!(
+                "{0} holds tokens and others can read it (mode {mode:04o})\n  run `chmod 600 {0}`",
+                path.display()
+            )
         );
         assert!(!failure.to_string().contains("secret"));
     }

@@ -65,7 +65,10 @@ impl UserFile {
             Err(e) => return Err(Failure::other(format!("cannot read {}: {e}", path.display()))),
         };
         toml::from_str(&text).map_err(|e| {
-            Failure::new(Code::Usage, format!("{} cannot be used: {}", path.display(), e.to_string().trim_end()))
+            Failure::new(
+                Code::Usage,
+                format!("{} cannot be used: {}", path.display(), e.to_string().trim_end()),
+            )
         })
     }
 

@@ -102,10 +102,16 @@ fn the_headline_says_where_things_stand() {
     let first = |phase| Deployment { from_release: None, ..deployment(phase) };
     for (deployment, expected) in [
         (deployment("failed"), "Deployment #42 of my-app (production) failed and could not be rolled back."),
-        (first("failed"), "Deployment #42 of my-app (production) failed; there was no release to go back to."),
+        (
+            first("failed"),
+            "Deployment #42 of my-app (production) failed; there was no release to go back to.",
+        ),
         (deployment("cancelled"), "Deployment #42 of my-app (production) was cancelled and went back to r6."),
         (first("cancelled"), "Deployment #42 of my-app (production) was cancelled."),
-        (deployment("superseded"), "Deployment #42 of my-app (production) was superseded by a newer deployment before it began."),
+        (
+            deployment("superseded"),
+            "Deployment #42 of my-app (production) was superseded by a newer deployment before it began.",
+        ),
         (deployment("stepping"), "Deployment #42 of my-app (production) is stepping."),
     ] {
         assert_eq!(headline(deployment), expected);
@@ -119,7 +125,10 @@ fn the_instance_at_fault_is_found_in_the_events_where_the_reason_names_none() {
         instance: instance.to_owned(),
         ..Event::default()
     };
-    let failed = Deployment { reason: "crash loop: 3 exits after being healthy".to_owned(), ..deployment("rolled_back") };
+    let failed = Deployment {
+        reason: "crash loop: 3 exits after being healthy".to_owned(),
+        ..deployment("rolled_back")
+    };
     let detail = DeploymentDetail {
         deployment: Some(failed),
         instances: vec![instance("i8", 7, "gone"), instance("i9", 7, "gone")],

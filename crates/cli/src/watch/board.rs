@@ -111,7 +111,12 @@ mod tests {
     use super::Board;
 
     fn event(kind: &str, instance: &str) -> Event {
-        Event { kind: kind.to_owned(), instance: instance.to_owned(), node: "n2".to_owned(), ..Event::default() }
+        Event {
+            kind: kind.to_owned(),
+            instance: instance.to_owned(),
+            node: "n2".to_owned(),
+            ..Event::default()
+        }
     }
 
     #[test]

@@ -131,7 +131,8 @@ fn detached(number: u64) -> Failure {
 
 fn timed_out(what: Follow) -> Failure {
     let millis = u64::try_from(what.timeout.as_millis()).unwrap_or(u64::MAX);
-    let message = format!("deployment #{} has not ended after {}; it goes on", what.number, text::duration(millis));
+    let message =
+        format!("deployment #{} has not ended after {}; it goes on", what.number, text::duration(millis));
     go_on(Failure::new(Code::TimedOut, message), what.number)
 }
 

@@ -121,8 +121,9 @@ impl Live {
             self.bars.push(self.multi.add(bar));
         }
         for (bar, line) in self.bars.iter().zip(lines) {
-            bar.set_message(line.clone());
-            bar.tick();
+            if bar.message() != *line {
+                bar.set_message(line.clone());
+            }
         }
     }
 

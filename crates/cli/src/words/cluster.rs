@@ -57,7 +57,8 @@ fn text(status: &ClusterStatusResponse) -> String {
     let leader = status.leader.map_or("none".to_owned(), |id| {
         status.nodes.iter().find(|n| n.id == id).map_or(format!("n{id}"), |n| escape(&n.name))
     });
-    let quorum = if status.quorum { "yes" } else { "no: changes are refused, applications go on being served" };
+    let quorum =
+        if status.quorum { "yes" } else { "no: changes are refused, applications go on being served" };
     let hash = escape(status.state_hash.get(..16).unwrap_or(&status.state_hash));
     format!(
         "answered by  {}\nleader       {leader} (term {})\nquorum       {quorum}\nlog index    {}\nstate hash   {hash}\n\n{}",
@@ -70,11 +71,13 @@ fn text(status: &ClusterStatusResponse) -> String {
 
 async fn token(desk: &mut Desk, ttl: Duration, uses: u32) -> Result<Code, Failure> {
     if ttl.is_zero() {
-        return Err(Failure::usage("a token that is valid for no time lets nobody join").help("write for example --ttl 1h"));
+        return Err(Failure::usage("a token that is valid for no time lets nobody join")
+            .help("write for example --ttl 1h"));
     }
     let ttl_ms = u64::try_from(ttl.as_millis()).map_err(Failure::usage)?;
     let request = CreateJoinTokenRequest { ttl_ms, uses };
-    let token = desk.client()?.call(|mut api| async move { api.create_join_token(request).await }).await?.token;
+    let token =
+        desk.client()?.call(|mut api| async move { api.create_join_token(request).await }).await?.token;
     if desk.screen.is_json() {
         desk.screen.object(&json!({ "token": token, "ttl_ms": ttl_ms, "uses": uses }))?;
     } else {
@@ -105,7 +108,10 @@ mod tests {
         };
         let shown = text(&status);
         assert!(shown.contains("leader       none (term 4)"), "{shown}");
-        assert!(shown.contains("quorum       no: changes are refused, applications go on being served"), "{shown}");
+        assert!(
+            shown.contains("quorum       no: changes are refused, applications go on being served"),
+            "{shown}"
+        );
         assert!(shown.contains("state hash   abababababababab\n"), "{shown}");
         let led = ClusterStatusResponse { leader: Some(1), quorum: true, ..status };
         assert!(text(&led).contains("leader       n1 (term 4)\nquorum       yes\n"));

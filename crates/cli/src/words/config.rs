@@ -70,9 +70,15 @@ fn rows(desk: &Desk) -> Result<Vec<Row>, Failure> {
     let endpoints = settings.endpoints();
     Ok(vec![
         Row::of("context", settings.context(), |name| name),
-        if endpoints.value.is_empty() { unset("endpoints") } else { Row::of("endpoints", endpoints, |e| e.join(", ")) },
+        if endpoints.value.is_empty() {
+            unset("endpoints")
+        } else {
+            Row::of("endpoints", endpoints, |e| e.join(", "))
+        },
         settings.token()?.map_or(unset("token"), |token| Row::of("token", token, |_| "***".to_owned())),
-        settings.project(None, named).map_or(unset("project"), |project| Row::of("project", project, |name| name)),
+        settings
+            .project(None, named)
+            .map_or(unset("project"), |project| Row::of("project", project, |name| name)),
         Row::of("environment", settings.environment(None), |name| name),
         Row::of("color", settings.color(), color),
         Row::of("utc", settings.utc(), |utc| utc.to_string()),

@@ -58,8 +58,10 @@ pub enum Deployments {
         consent: Consent,
     },
     /// Go back to the release of an earlier deployment
-    #[command(after_help = "Examples:\n  temps deployments rollback -p my-app -e production\n  temps deployments rollback -p my-app --to 42 -y\n\n\
-        A rollback is a new deployment of a stored release: nothing is built or sent again.")]
+    #[command(
+        after_help = "Examples:\n  temps deployments rollback -p my-app -e production\n  temps deployments rollback -p my-app --to 42 -y\n\n\
+        A rollback is a new deployment of a stored release: nothing is built or sent again."
+    )]
     Rollback {
         #[command(flatten)]
         target: Target,
@@ -126,7 +128,8 @@ async fn list(desk: &mut Desk, target: &Target, limit: u32) -> Result<Code, Fail
         desk.screen.object(&json!({ "deployments": all }))?;
         return Ok(Code::Live);
     }
-    let mut table = Table::new(["ID", "PROJECT", "ENVIRONMENT", "KIND", "RELEASE", "PHASE", "BY", "CREATED", "TOOK"]);
+    let mut table =
+        Table::new(["ID", "PROJECT", "ENVIRONMENT", "KIND", "RELEASE", "PHASE", "BY", "CREATED", "TOOK"]);
     for d in &answer.deployments {
         let created = timeline::date(d.created_ms, &desk.screen.look.zone);
         table.row([
@@ -196,7 +199,8 @@ async fn timeline_of(desk: &mut Desk, number: u64) -> Result<Code, Failure> {
 async fn cancel(desk: &mut Desk, number: u64, consent: Consent) -> Result<Code, Failure> {
     let agreed = desk.settings.agreed(consent);
     let client = desk.client()?;
-    desk.screen.confirm(&format!("Cancel deployment #{number} and go back to the release before it?"), agreed)?;
+    desk.screen
+        .confirm(&format!("Cancel deployment #{number} and go back to the release before it?"), agreed)?;
     let request = CancelRequest { deployment: number };
     let accepted = client.call(|mut api| async move { api.cancel(request).await }).await?;
     if desk.screen.is_json() {
@@ -221,7 +225,9 @@ async fn rollback(
     let (project, environment) = (desk.project(target)?, desk.environment(target)?);
     let agreed = desk.settings.agreed(consent);
     let client = desk.client()?;
-    let where_to = to.map_or("the release before the current one".to_owned(), |n| format!("the release of deployment #{n}"));
+    let where_to = to.map_or("the release before the current one".to_owned(), |n| {
+        format!("the release of deployment #{n}")
+    });
     desk.screen.confirm(&format!("Roll {project} ({environment}) back to {where_to}?"), agreed)?;
     let request = RollbackRequest { project, environment, to };
     let accepted = client

@@ -16,10 +16,12 @@ use crate::settings::Target;
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Env {
     /// Set variables for the next deployment
-    #[command(after_help = "Examples:\n  temps env set LOG_LEVEL=debug GREETING='say \"$HOME\"'\n  temps env set TLS_KEY=- < key.pem\n\n\
+    #[command(
+        after_help = "Examples:\n  temps env set LOG_LEVEL=debug GREETING='say \"$HOME\"'\n  temps env set TLS_KEY=- < key.pem\n\n\
         A value is taken byte for byte: no expansion, no unquoting, no trimming.\n\
         KEY=- takes all of stdin, with the newline at its end if there is one.\n\
-        The value `-` itself can only be set from a file, with `temps env import`.")]
+        The value `-` itself can only be set from a file, with `temps env import`."
+    )]
     Set {
         /// Names and values
         #[arg(required = true, value_name = "KEY=VALUE")]
@@ -46,10 +48,12 @@ pub enum Env {
         target: Target,
     },
     /// Set variables from a file with one KEY=VALUE on each line
-    #[command(after_help = "Everything behind the first `=` up to the end of the line is the value, byte for byte:\n\
+    #[command(
+        after_help = "Everything behind the first `=` up to the end of the line is the value, byte for byte:\n\
         quotes, spaces, `#`, `$` and a carriage return belong to it.\n\
         Empty lines and lines that begin with `#` are skipped.\n\
-        A value with line breaks cannot be written so; use `temps env set KEY=- < FILE`.")]
+        A value with line breaks cannot be written so; use `temps env set KEY=- < FILE`."
+    )]
     Import {
         /// The file, or - for stdin
         file: PathBuf,
@@ -76,7 +80,8 @@ pub(super) async fn run(desk: &mut Desk, word: Env) -> Result<Code, Failure> {
                 desk.screen.read_input()?
             } else {
                 let path = desk.here.join(&file);
-                std::fs::read(&path).map_err(|e| Failure::usage(format!("cannot read {}: {e}", path.display())))?
+                std::fs::read(&path)
+                    .map_err(|e| Failure::usage(format!("cannot read {}: {e}", path.display())))?
             };
             let set = imported(bytes).map_err(|e| Failure::usage(format!("{}{e}", file.display())))?;
             change(desk, &target, set, Vec::new()).await
@@ -89,7 +94,8 @@ fn typed(desk: &mut Desk, pairs: Vec<Typed>) -> Result<BTreeMap<String, String>,
     let mut set = BTreeMap::new();
     let mut input_is_taken = false;
     for Typed(text) in pairs {
-        let (key, value) = text.split_once('=').ok_or_else(|| Failure::usage("write KEY=VALUE for each variable"))?;
+        let (key, value) =
+            text.split_once('=').ok_or_else(|| Failure::usage("write KEY=VALUE for each variable"))?;
         let mut value = value.to_owned();
         if value == "-" {
             if std::mem::replace(&mut input_is_taken, true) {
@@ -142,8 +148,12 @@ async fn change(
     remove: Vec<String>,
 ) -> Result<Code, Failure> {
     let names: Vec<String> = set.keys().cloned().collect();
-    let request =
-        SetVariablesRequest { project: desk.project(target)?, environment: desk.environment(target)?, set, remove };
+    let request = SetVariablesRequest {
+        project: desk.project(target)?,
+        environment: desk.environment(target)?,
+        set,
+        remove,
+    };
     desk.client()?
         .call(|mut api| {
             let request = request.clone();
@@ -152,7 +162,8 @@ async fn change(
         .await?;
     let SetVariablesRequest { project, environment, remove, .. } = request;
     if desk.screen.is_json() {
-        let value = json!({ "project": project, "environment": environment, "set": names, "removed": remove });
+        let value =
+            json!({ "project": project, "environment": environment, "set": names, "removed": remove });
         desk.screen.object(&value)?;
         return Ok(Code::Live);
     }
@@ -167,8 +178,11 @@ async fn change(
 }
 
 async fn list(desk: &mut Desk, target: &Target, values: bool) -> Result<Code, Failure> {
-    let request =
-        ListVariablesRequest { project: desk.project(target)?, environment: desk.environment(target)?, values };
+    let request = ListVariablesRequest {
+        project: desk.project(target)?,
+        environment: desk.environment(target)?,
+        values,
+    };
     let answer = desk
         .client()?
         .call(|mut api| {
@@ -198,7 +212,18 @@ mod tests {
 
     #[test]
     fn values_are_taken_byte_for_byte() {
-        for value in ["a\"b'c", "$HOME $$ ${X}", "`id`", "back\\slash\\n", " both ends ", "#x", "a=b=c", "", "🦀", "x\r"] {
+        for value in [
+            "a\"b'c",
+            "$HOME $$ ${X}",
+            "`id`",
+            "back\\slash\\n",
+            " both ends ",
+            "#x",
+            "a=b=c",
+            "",
+            "🦀",
+            "x\r",
+        ] {
             let file = imported(format!("# c\n\nKEY={value}\nLAST=1").into_bytes()).unwrap();
             assert_eq!((file["KEY"].as_str(), file["LAST"].as_str()), (value, "1"));
         }
@@ -210,7 +235,10 @@ mod tests {
     fn what_cannot_be_set_is_refused_without_showing_it() {
         for (text, message) in [
             ("A=1\nB secret\n", ":2: a line is KEY=VALUE"),
-            ("9A=secret\n", ":1: the variable name \"9A\" must be letters, digits and `_`, and not start with a digit"),
+            (
+                "9A=secret\n",
+                ":1: the variable name \"9A\" must be letters, digits and `_`, and not start with a digit",
+            ),
             ("A=sec\0ret\n", ":1: the value of A contains a NUL byte, which no environment can hold"),
             ("A=1\n\nA=secret\n", ":3: A is there twice"),
             ("# nothing\n\n", " has no variables"),

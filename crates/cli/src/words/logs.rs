@@ -61,7 +61,8 @@ async fn show(client: &Client, screen: &mut Screen, mut request: LogsRequest) ->
             return Ok(());
         }
         if request.follow && lost.is_none() && error.as_ref().is_none_or(passing) {
-            screen.warn("the stream of log lines was lost, going on from now; lines in between may be missing");
+            screen
+                .warn("the stream of log lines was lost, going on from now; lines in between may be missing");
         }
         let since = *lost.get_or_insert_with(Instant::now);
         if let Some(error) = error

@@ -69,7 +69,9 @@ pub enum Words {
     #[command(subcommand)]
     Config(config::Config),
     /// Print completions for a shell
-    #[command(after_help = "Example:\n  temps completions bash > ~/.local/share/bash-completion/completions/temps")]
+    #[command(
+        after_help = "Example:\n  temps completions bash > ~/.local/share/bash-completion/completions/temps"
+    )]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -178,7 +180,8 @@ impl Desk {
 }
 
 fn no_project() -> Failure {
-    Failure::usage("which project?").help("name it with -p NAME, or run this in a directory with a temps.toml")
+    Failure::usage("which project?")
+        .help("name it with -p NAME, or run this in a directory with a temps.toml")
 }
 
 /// Something that was typed and may be a secret: neither we nor the parser of the command line ever
@@ -200,7 +203,10 @@ impl From<String> for Typed {
 
 /// A number of a deployment as it is typed: `42` or `#42`.
 fn deployment_number(text: &str) -> Result<u64, String> {
-    text.strip_prefix('#').unwrap_or(text).parse().map_err(|_| "a deployment is a number such as 42".to_owned())
+    text.strip_prefix('#')
+        .unwrap_or(text)
+        .parse()
+        .map_err(|_| "a deployment is a number such as 42".to_owned())
 }
 
 /// A duration as it is typed.

@@ -18,7 +18,8 @@ pub enum Nodes {
 
 pub(super) async fn run(desk: &mut Desk, word: Nodes) -> Result<Code, Failure> {
     let Nodes::List = word;
-    let nodes = desk.client()?.call(|mut api| async move { api.list_nodes(ListNodesRequest {}).await }).await?.nodes;
+    let nodes =
+        desk.client()?.call(|mut api| async move { api.list_nodes(ListNodesRequest {}).await }).await?.nodes;
     if desk.screen.is_json() {
         desk.screen.object(&json!({ "nodes": nodes.iter().map(json::node).collect::<Vec<_>>() }))?;
     } else {

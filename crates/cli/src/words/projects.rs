@@ -46,7 +46,11 @@ async fn create(desk: &mut Desk, name: String) -> Result<Code, Failure> {
 }
 
 async fn list(desk: &mut Desk) -> Result<Code, Failure> {
-    let names = desk.client()?.call(|mut api| async move { api.list_projects(ListProjectsRequest {}).await }).await?.names;
+    let names = desk
+        .client()?
+        .call(|mut api| async move { api.list_projects(ListProjectsRequest {}).await })
+        .await?
+        .names;
     if desk.screen.is_json() {
         desk.screen.object(&json!({ "projects": names }))?;
     } else if names.is_empty() {

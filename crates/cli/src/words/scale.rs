@@ -42,7 +42,8 @@ pub(super) async fn run(desk: &mut Desk, args: Scale) -> Result<Code, Failure> {
         .await?;
     let ScaleRequest { project, environment, instances } = request;
     if desk.screen.is_json() {
-        desk.screen.object(&json!({ "project": project, "environment": environment, "instances": instances }))?;
+        desk.screen
+            .object(&json!({ "project": project, "environment": environment, "instances": instances }))?;
     } else {
         let list: Vec<String> = args.wanted.iter().map(|(process, n)| format!("{process}={n}")).collect();
         desk.screen.say(&format!("{project} ({environment}) is to run {}.", list.join(" ")))?;
@@ -53,7 +54,11 @@ pub(super) async fn run(desk: &mut Desk, args: Scale) -> Result<Code, Failure> {
 fn wanted(text: &str) -> Result<(String, u32), String> {
     let (process, n) = text.split_once('=').ok_or("write PROCESS=N, for example web=3")?;
     names::check("process", process)?;
-    let n = n.parse().ok().filter(|n| (1..=1_000).contains(n)).ok_or("the number of instances is from 1 to 1000")?;
+    let n = n
+        .parse()
+        .ok()
+        .filter(|n| (1..=1_000).contains(n))
+        .ok_or("the number of instances is from 1 to 1000")?;
     Ok((process.to_owned(), n))
 }
 

@@ -54,7 +54,13 @@ fn text(e: &EnvironmentStatus) -> String {
     }
     if let Some(live) = &e.live {
         let by = escape(&live.by);
-        lines.push(format!("  {} #{} to r{} is {} (by {by})", live.kind, live.number, live.release, escape(&live.phase)));
+        lines.push(format!(
+            "  {} #{} to r{} is {} (by {by})",
+            live.kind,
+            live.number,
+            live.release,
+            escape(&live.phase)
+        ));
     }
     for process in &e.processes {
         lines.push(format!("  {}: {} of {} serving", escape(&process.name), process.serving, process.wanted));

@@ -81,9 +81,9 @@ impl User {
                 ("TEMPS_CONFIG", config.as_str()),
                 ("TEMPS_ENDPOINTS", &endpoints),
                 ("TEMPS_TOKEN", &self.running.token),
-                ("TEMPS_PATIENCE", "300ms"),
+                ("TEMPS_PATIENCE", "2s"),
             ]),
-            false => Variables::of([("TEMPS_CONFIG", config.as_str()), ("TEMPS_PATIENCE", "300ms")]),
+            false => Variables::of([("TEMPS_CONFIG", config.as_str()), ("TEMPS_PATIENCE", "2s")]),
         };
         let terminals = Terminals { stdin: self.terminal, stdout: self.terminal, stderr: self.terminal };
         let form = if line.globals.json { Form::Json } else { Form::Text };
@@ -117,9 +117,9 @@ fn good_events() -> Vec<Event> {
         event(1, "starting", &What::Starting { instance: new, node }),
         event(2, "healthy", &What::Healthy { instance: new, node, attempts: 3 }),
         event(3, "admitted", &What::Admitted { instance: new, node }),
-        event(4, "draining", &What::Draining { instance: old, node, in_flight: 12 }),
+        event(4, "draining", &What::Draining { instance: old, node, in_flight: 12, new: false }),
         event(5, "drained", &What::Drained { instance: old, node }),
-        event(6, "removed", &What::Removed { instance: old, node, killed: false }),
+        event(6, "removed", &What::Removed { instance: old, node, killed: false, new: false }),
         event(7, "ended", &What::Ended { phase: Phase::Succeeded, errors: Some(0) }),
     ]
 }
@@ -153,24 +153,4 @@ fn detail(phase: &str) -> DeploymentDetail {
 #[test]
 fn the_command_line_is_sound() {
     Line::command().debug_assert();
-}
-
-#[tokio::test]
-#[ignore]
-async fn zz_live() {
-    let user = User::new().await;
-    let (old, new, node) = (InstanceId(3), InstanceId(7), NodeId(2));
-    user.town().events = good_events();
-    user.town().events.truncate(4);
-    let _ = (old, new, node);
-    user.town().goes_on = true;
-    let client = temps_wire::client::Client::new(user.running.endpoints.clone(), &user.running.token.parse().unwrap());
-    let look = Look { redraws: true, err: crate::screen::Paint::On, ..Look::default() };
-    let mut screen = crate::screen::Screen::new(Box::new(std::io::empty()), Box::new(std::io::stdout()), Box::new(std::io::stderr()), look);
-    let what = crate::watch::Follow { number: 42, lines: crate::watch::Lines::Progress, timeout: std::time::Duration::from_secs(3) };
-    let r = crate::watch::follow(&client, &mut screen, what, std::future::pending()).await;
-    screen.note(&r.unwrap_err().to_string());
-    for args in [vec!["temps", "--help"], vec!["temps", "deploy", "--help"], vec!["temps", "deployments", "rollback", "--help"], vec!["temps","env","set","--help"]] {
-        screen.note(&Line::try_parse_from(args).unwrap_err().to_string());
-    }
 }

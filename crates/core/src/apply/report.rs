@@ -49,7 +49,8 @@ impl Change<'_> {
             }
             Observation::Draining { instance, in_flight } => {
                 let Some(environment) = self.drains(node, *instance) else { return false };
-                let what = What::Draining { instance: *instance, node, in_flight: *in_flight };
+                let new = self.is_taken_back(*instance);
+                let what = What::Draining { instance: *instance, node, in_flight: *in_flight, new };
                 self.emit_live(environment, what);
                 true
             }
@@ -94,6 +95,13 @@ impl Change<'_> {
             }
             Some(_) | None => false,
         }
+    }
+
+    /// Whether it belongs to the release that a deployment is being taken back from.
+    fn is_taken_back(&self, instance: InstanceId) -> bool {
+        let Some(instance) = self.state.instances.get(&instance) else { return false };
+        let live = self.state.live(instance.environment).filter(|d| d.phase == Phase::Reverting);
+        live.is_some_and(|d| d.to == instance.release && d.from != Some(instance.release))
     }
 
     fn drains(&self, node: NodeId, instance: InstanceId) -> Option<EnvironmentId> {
@@ -150,7 +158,8 @@ impl Change<'_> {
                 // A crash has its own line already.
                 if sight.seen == Seen::Gone && exit.as_ref().is_none_or(|e| e.asked) {
                     let killed = exit.as_ref().is_some_and(|e| e.killed_after_grace);
-                    self.emit_live(environment, What::Removed { instance: id, node, killed });
+                    let new = self.is_taken_back(id);
+                    self.emit_live(environment, What::Removed { instance: id, node, killed, new });
                 }
             }
         }

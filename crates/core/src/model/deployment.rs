@@ -145,14 +145,22 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// One sentence for a person, without a full stop.
+    /// One sentence for a person, without a full stop; nodes are called by their numbers.
     #[must_use]
     pub fn sentence(&self) -> String {
+        self.sentence_with(&|node| node.to_string())
+    }
+
+    /// As [`Cause::sentence`], with nodes called as `name` says.
+    #[must_use]
+    pub fn sentence_with(&self, name: &dyn Fn(NodeId) -> String) -> String {
         match self {
             Cause::Exited { instance, node, how, .. } => {
+                let node = name(*node);
                 format!("{instance} on {node} ended before it was healthy ({how})")
             }
             Cause::Unhealthy { instance, node, failures, last_check } => {
+                let node = name(*node);
                 format!(
                     "health check of {instance} on {node} failed {failures} times, last answer: {last_check}"
                 )

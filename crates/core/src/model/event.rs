@@ -87,6 +87,9 @@ pub enum What {
         node: NodeId,
         /// Connections in flight at that moment.
         in_flight: u64,
+        /// It belongs to the release that is being taken back.
+        #[serde(default)]
+        new: bool,
     },
     /// Nothing is in flight any more.
     Drained {
@@ -112,6 +115,9 @@ pub enum What {
         node: NodeId,
         /// It had to be killed after the grace period.
         killed: bool,
+        /// It belongs to the release that is being taken back.
+        #[serde(default)]
+        new: bool,
     },
     /// An instance ended unasked.
     Crashed {
@@ -190,10 +196,16 @@ impl What {
         }
     }
 
-    /// The text of the timeline line, without time and instance. The wording is the article's
-    /// where the article has the line.
+    /// The text of the timeline line, without time and instance; nodes are called by their numbers.
     #[must_use]
     pub fn line(&self) -> String {
+        self.line_with(&|node| node.to_string())
+    }
+
+    /// As [`What::line`], with nodes called as `name` says. The wording is the article's where the article
+    /// has the line.
+    #[must_use]
+    pub fn line_with(&self, name: &dyn Fn(NodeId) -> String) -> String {
         match self {
             What::Accepted { release, bytes, by, after, back_to } => {
                 let mut line = match back_to {
@@ -210,32 +222,36 @@ impl What {
             What::Healthy { attempts, .. } => format!("Health check passed (attempt {attempts})"),
             What::Admitted { .. } => "Traffic shifting to new container".to_owned(),
             What::Unhealthy { last_check, .. } => format!("Health check failing ({last_check})"),
-            What::Draining { in_flight, .. } => {
-                format!("Old container draining ({in_flight} active connections)")
+            What::Draining { in_flight, new, .. } => {
+                format!("{} container draining ({in_flight} active connections)", age(*new))
             }
             What::Drained { .. } => "All connections drained".to_owned(),
             What::DrainTimedOut { cut, .. } => format!("Drain timeout passed, {cut} connections cut"),
-            What::Removed { killed: false, .. } => "Old container removed".to_owned(),
-            What::Removed { killed: true, .. } => {
-                "Old container removed (warning: killed after the stop grace)".to_owned()
+            What::Removed { killed: false, new, .. } => format!("{} container removed", age(*new)),
+            What::Removed { killed: true, new, .. } => {
+                format!("{} container removed (warning: killed after the stop grace)", age(*new))
             }
             What::Crashed { how, .. } => format!("Container ended by itself ({how})"),
             What::Watching { millis } => {
                 format!("All containers replaced, watching for {}", text::duration(*millis))
             }
             What::Reverting { cause, to: Some(to) } => {
-                format!("Rolling back to {to}: {}", cause.sentence())
+                format!("Rolling back to {to}: {}", cause.sentence_with(name))
             }
             What::Reverting { cause, to: None } => {
-                format!("Stopping, there is no release to go back to: {}", cause.sentence())
+                format!("Stopping, there is no release to go back to: {}", cause.sentence_with(name))
             }
             What::Ended { phase, errors } => ended(*phase, *errors),
             What::Scaled { process, instances } => format!("Scaled {process} to {instances}"),
-            What::NodeLost { node } => format!("Node {node} lost"),
-            What::NodeReturned { node } => format!("Node {node} returned"),
-            What::NodeJoined { node } => format!("Node {node} joined"),
+            What::NodeLost { node } => format!("Node {} lost", name(*node)),
+            What::NodeReturned { node } => format!("Node {} returned", name(*node)),
+            What::NodeJoined { node } => format!("Node {} joined", name(*node)),
         }
     }
+}
+
+fn age(new: bool) -> &'static str {
+    if new { "New" } else { "Old" }
 }
 
 fn ended(phase: Phase, errors: Option<u64>) -> String {

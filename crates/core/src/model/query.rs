@@ -3,8 +3,8 @@
 use sha2::{Digest, Sha256};
 
 use super::{
-    ClusterState, Deployment, DeploymentId, Environment, EnvironmentId, Instance, Node, NodeStatus, Phase,
-    Project, Release, ReleaseId, Spec,
+    ClusterState, Deployment, DeploymentId, Environment, EnvironmentId, Instance, Node, NodeId, NodeStatus,
+    Phase, Project, Release, ReleaseId, Spec,
 };
 
 impl ClusterState {
@@ -66,6 +66,12 @@ impl ClusterState {
     #[must_use]
     pub fn release(&self, id: Option<ReleaseId>) -> Option<&Release> {
         self.releases.get(&id?)
+    }
+
+    /// What a node is called; its number where it is not known.
+    #[must_use]
+    pub fn node_name(&self, id: NodeId) -> String {
+        self.nodes.get(&id).map_or_else(|| id.to_string(), |node| node.name.clone())
     }
 
     /// Nodes that count.

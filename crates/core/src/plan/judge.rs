@@ -40,7 +40,7 @@ pub(super) fn judge(state: &ClusterState, live: &Deployment, now: Millis) -> Opt
         let waiting_for = match waiting {
             Some(i) => {
                 let check = i.last_check.clone().unwrap_or_else(|| "nothing reported".to_owned());
-                format!("{} on {} ({check})", i.id, i.node)
+                format!("{} on {} ({check})", i.id, state.node_name(i.node))
             }
             None if state.up().all(|n| n.cordoned) => "a node that takes instances".to_owned(),
             None => "instances to be replaced".to_owned(),

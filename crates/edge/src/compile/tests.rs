@@ -19,7 +19,8 @@ pub(crate) struct Sketch {
 
 impl Sketch {
     pub(crate) fn table(self) -> Table {
-        let peers = self.peers.iter().map(|n| (NodeId(*n), Peer { address: format!("127.0.0.1:{n}") })).collect();
+        let peers =
+            self.peers.iter().map(|n| (NodeId(*n), Peer { address: format!("127.0.0.1:{n}") })).collect();
         let route = Route {
             environment: EnvironmentId(1),
             hosts: vec!["a.test".to_owned()],
@@ -90,7 +91,8 @@ fn the_longest_prefix_wins_at_segment_borders() {
 #[test]
 fn what_did_not_change_stays_the_same_object() {
     let mut compiler = compiler();
-    let sketch = Sketch { choices: vec![choice(1, 1, 1), choice(1, 2, 1)], local: vec![target(1, 1)], peers: vec![2] };
+    let sketch =
+        Sketch { choices: vec![choice(1, 1, 1), choice(1, 2, 1)], local: vec![target(1, 1)], peers: vec![2] };
     let first = compiler.compile(&sketch.clone().table());
     let again = compiler.compile(&sketch.clone().table());
     let of = |swap: &crate::table::Swap| Arc::clone(&swap.table.environments[&EnvironmentId(1)][0]);
@@ -130,7 +132,11 @@ fn an_instance_is_withdrawn_then_forgotten_but_counted_while_busy() {
 
     let swap = compiler.compile(&Sketch::default().table());
     assert_eq!(swap.withdrawn, [(instance.uid, true)]);
-    assert_eq!(compiler.in_flight(swap.seq), BTreeMap::from([(InstanceId(1), 2)]), "cut requests can be counted");
+    assert_eq!(
+        compiler.in_flight(swap.seq),
+        BTreeMap::from([(InstanceId(1), 2)]),
+        "cut requests can be counted"
+    );
 
     // Admitted again as it is: the same object.
     let swap = compiler.compile(&sketch.clone().table());

@@ -137,7 +137,11 @@ fn what_refused_a_moment_ago_is_picked_last() {
 fn a_withdrawn_instance_serves_only_who_asks_for_its_release() {
     let mut draining = target(1, 1);
     draining.draining = true;
-    let world = world(Sketch { choices: vec![choice(2, HERE, 1)], local: vec![draining, target(2, 2)], peers: vec![] });
+    let world = world(Sketch {
+        choices: vec![choice(2, HERE, 1)],
+        local: vec![draining, target(2, 2)],
+        peers: vec![],
+    });
     let local = |ask| pick_for_peer(&world.route, ask, &Tried::default(), 0).map(|i| i.id.0);
     assert_eq!(local(Ask::Release(ReleaseId(1))), Some(1), "a lame duck");
     assert_eq!(local(Ask::Release(ReleaseId(2))), Some(2));

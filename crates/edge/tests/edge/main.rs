@@ -1,16 +1,30 @@
 //! Edges with real sockets, between clients and applications that are no more than bytes.
 
+#[cfg(test)]
 mod disk;
+#[cfg(test)]
 mod forwarding;
+#[cfg(test)]
 mod hosts;
+#[cfg(test)]
 mod http2;
+#[cfg(test)]
 mod limits;
+#[cfg(test)]
 mod link;
+#[cfg(test)]
 mod retries;
+#[cfg(test)]
 mod smuggling;
+#[cfg(test)]
 mod stale;
+#[cfg(test)]
 mod streams;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod swap;
+#[cfg(test)]
 mod takeover;
+#[cfg(test)]
 mod who;

@@ -197,10 +197,15 @@ impl RaftLedger {
     /// # Errors
     /// [`MessageError`]; it converts into a gRPC status.
     pub async fn handle_raft(&self, kind: &str, body: Bytes) -> Result<Bytes, MessageError> {
-        match kind {
+        let answer = match kind {
             kind::MEMBER => self.inner.handle_member(&body).await,
             _ => self.inner.receiver.answer(kind, &body).await,
+        };
+        // A node that cannot read what the leader writes falls behind while it looks healthy.
+        if let Err(error @ MessageError::Malformed(_)) = &answer {
+            tracing::warn!(node = %self.inner.node, kind, %error, "a consensus message was refused");
         }
+        answer
     }
 }
 

@@ -53,30 +53,31 @@ struct Search {
     hint: Option<NodeId>,
     /// How the last try failed.
     why: String,
-    tried: bool,
+    /// The next try comes after a pause.
+    pause: bool,
+    /// The last try followed a hint.
+    believed: bool,
 }
 
 impl Search {
     fn new(until: Instant) -> Self {
-        Self { until, hint: None, why: "no leader is known".to_owned(), tried: false }
+        Self { until, hint: None, why: "no leader is known".to_owned(), pause: false, believed: false }
     }
 
     /// Whom to ask next; pauses before all but the first, and before that until one is known.
     async fn next(&mut self, inner: &Inner) -> Result<NodeId, LedgerError> {
         loop {
-            // Somebody who was asked may know better than this node; once, or two could send us in circles.
-            let hint = self.hint.take();
-            if hint.is_none() && self.tried {
+            if self.pause {
                 inner.pause(self.until).await;
             }
-            self.tried = true;
+            self.pause = true;
             if inner.is_closing() {
                 return Err(LedgerError::Closing);
             }
             if Instant::now() >= self.until {
                 return Err(LedgerError::NoQuorum { why: std::mem::take(&mut self.why) });
             }
-            if let Some(leader) = hint.or_else(|| inner.leader()) {
+            if let Some(leader) = self.hint.take().or_else(|| inner.leader()) {
                 return Ok(leader);
             }
         }
@@ -89,7 +90,12 @@ impl Search {
             Try::Closing => return Err(LedgerError::Closing),
             Try::Failed(why) => self.why = why,
             Try::Elsewhere(other) => {
-                self.hint = other.filter(|other| *other != asked);
+                // Somebody who was asked may know better than this node, and then is believed at once. But
+                // two that point to each other are not to be asked in turn without a pause.
+                let known = other.filter(|other| *other != asked);
+                self.pause = known.is_none() || self.believed;
+                self.believed = known.is_some();
+                self.hint = known;
                 self.why = format!("{asked} does not lead or has no majority");
             }
         }

@@ -169,9 +169,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
+        let from = self.ends().purged.map_or(0, |id| id.index + 1);
+        let end = from.max(log_id.index + 1);
         let mut batch = WriteBatch::default();
         self.inner.disk.put(&mut batch, META, PURGED, &log_id);
-        self.inner.disk.remove_range(&mut batch, LOG, 0_u64.to_be_bytes(), (log_id.index + 1).to_be_bytes());
+        self.inner.disk.remove_range(&mut batch, LOG, from.to_be_bytes(), end.to_be_bytes());
         self.inner.disk.write(batch)?;
         let mut ends = self.ends();
         ends.purged = Some(log_id);

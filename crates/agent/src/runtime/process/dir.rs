@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use temps_core::model::{Endpoint, Exit, InstanceId, Millis};
 
-use crate::files;
+use crate::files::{self, Content};
 use crate::logs::last_lines;
 use crate::proc;
 use crate::runtime::Running;
@@ -74,11 +74,11 @@ impl InstanceDir {
     }
 
     pub(super) fn record(&self) -> io::Result<Option<Record>> {
-        files::read_json(&self.path.join(INSTANCE))
+        Ok(files::read_json(&self.path.join(INSTANCE))?.value())
     }
 
     pub(super) fn started(&self) -> io::Result<Option<Started>> {
-        files::read_json(&self.path.join(RUNNING))
+        Ok(files::read_json(&self.path.join(RUNNING))?.value())
     }
 
     pub(super) fn look(&self) -> io::Result<Look> {
@@ -88,13 +88,16 @@ impl InstanceDir {
         let started = self.started()?;
         // Asked before the file is: a supervisor writes it and then ends.
         let supervised = started.as_ref().is_some_and(|s| s.boot == proc::boot_id() && s.supervisor.lives());
-        if let Some(ended) = files::read_json(&self.path.join(EXIT))? {
-            return Ok(Look::Ended(ended));
+        match files::read_json(&self.path.join(EXIT))? {
+            Content::Value(ended) => return Ok(Look::Ended(ended)),
+            Content::Damaged => return Ok(Look::Ended(Ended::error("how it ended cannot be read"))),
+            Content::Nothing => {}
         }
         Ok(match started {
             Some(started) if supervised => Look::Running(started),
             Some(started) if started.boot == proc::boot_id() => Look::Orphaned(started),
             Some(_) => Look::Ended(Ended::error("the machine was restarted")),
+            // Or it is running, and what was written about that is damaged: the same, for who asks.
             None if try_lock(&self.path)?.is_none() => Look::Starting,
             None => Look::Unstarted,
         })

@@ -1,5 +1,6 @@
 //! Starting one process: bundle, port, directory, supervisor.
 
+use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -29,9 +30,18 @@ pub(super) async fn launch(
     };
     let mut supervisor = spawn(runtime, dir)?;
     let told = tell(&mut supervisor, &launch).await;
+    if told.is_err() {
+        // It must not start what counts as failed.
+        let _ = supervisor.start_kill();
+    }
     // Its end is told by its files; but it must not stay as a zombie of this process.
-    tokio::spawn(async move { supervisor.wait().await });
-    told?;
+    let reaped = tokio::spawn(async move { supervisor.wait().await });
+    if told.is_err() {
+        let _ = reaped.await;
+        // What it started meanwhile ends with it.
+        runtime.look(dir).await?;
+        return Err(StartError::Failed("its supervisor does not answer".to_owned()));
+    }
     match dir.look()? {
         Look::Running(started) => Ok(dir.running(&started, record.port)),
         Look::Ended(ended) => match dir.started()? {
@@ -107,8 +117,8 @@ fn spawn(runtime: &ProcessRuntime, dir: &InstanceDir) -> Result<Child, StartErro
 }
 
 /// Hands over what to start, and returns when the supervisor has written down what became of it, or ended.
-async fn tell(supervisor: &mut Child, launch: &Launch) -> Result<(), StartError> {
-    let text = serde_json::to_vec(launch).map_err(|error| StartError::Failed(error.to_string()))?;
+async fn tell(supervisor: &mut Child, launch: &Launch) -> io::Result<()> {
+    let text = serde_json::to_vec(launch)?;
     let telling = async {
         if let Some(mut stdin) = supervisor.stdin.take() {
             // Where it cannot be written, the supervisor has ended, and its files tell.
@@ -119,6 +129,5 @@ async fn tell(supervisor: &mut Child, launch: &Launch) -> Result<(), StartError>
         }
     };
     let limit = STARTING_WAIT + Duration::from_secs(10);
-    let late = |_| StartError::Failed("its supervisor does not answer".to_owned());
-    tokio::time::timeout(limit, telling).await.map_err(late)
+    Ok(tokio::time::timeout(limit, telling).await?)
 }

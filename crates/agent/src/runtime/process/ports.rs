@@ -22,7 +22,7 @@ pub(super) struct Ports {
 impl Ports {
     pub(super) fn open(range: RangeInclusive<u16>, file: PathBuf) -> Self {
         // Forgetting it, or a file that says nonsense, only means to begin at the start of the range.
-        let last = files::read_json(&file).ok().flatten();
+        let last = files::read_json(&file).ok().and_then(files::Content::value);
         Self { range, last, file }
     }
 

@@ -105,21 +105,30 @@ pub(super) async fn run(desk: &mut Desk, args: Deploy) -> Result<Code, Failure> 
 
 /// The request was sent and not answered.
 fn undecided() -> Failure {
-    Failure::new(Code::Interrupted, "interrupted before the cluster answered; the deployment may have been accepted")
-        .help("see with  temps deployments list")
+    Failure::new(
+        Code::Interrupted,
+        "interrupted before the cluster answered; the deployment may have been accepted",
+    )
+    .help("see with  temps deployments list")
 }
 
 fn job(desk: &Desk, args: &Deploy) -> Result<Job, Failure> {
     let is_directory = |text: &str| desk.here.join(text).is_dir();
-    let named = target::split(args.first.as_deref(), args.second.as_deref(), args.target.project.as_deref(), is_directory)
-        .map_err(Failure::usage)?;
+    let named = target::split(
+        args.first.as_deref(),
+        args.second.as_deref(),
+        args.target.project.as_deref(),
+        is_directory,
+    )
+    .map_err(Failure::usage)?;
     let environment = desk.environment(&args.target)?;
     let path = file::location(&desk.here.join(&named.path));
     let file = file::load(&path, &environment).map_err(explain)?;
     let from_file = file.project.clone().map(|name| (name, path.clone()));
     let project = desk.settings.project(named.project.as_deref(), from_file).ok_or_else(no_project)?.value;
     crate::names::check("project", &project).map_err(Failure::usage)?;
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).map_or(PathBuf::from("."), PathBuf::from);
+    let directory =
+        path.parent().filter(|p| !p.as_os_str().is_empty()).map_or(PathBuf::from("."), PathBuf::from);
     Ok(Job { directory, project, environment, file })
 }
 
@@ -171,10 +180,15 @@ async fn packed(desk: &mut Desk, job: &Job) -> Result<Bundle, Failure> {
         bundle::pack(&directory, |done, total| {
             counted.store(done, Ordering::Relaxed);
             of.store(total, Ordering::Relaxed);
-            if stopped.load(Ordering::Relaxed) { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+            if stopped.load(Ordering::Relaxed) {
+                std::ops::ControlFlow::Break(())
+            } else {
+                std::ops::ControlFlow::Continue(())
+            }
         })
     });
-    let bundle = upload::with_bar(&desk.screen, "Packing", &done, &total, packing).await.map_err(Failure::other)?;
+    let bundle =
+        upload::with_bar(&desk.screen, "Packing", &done, &total, packing).await.map_err(Failure::other)?;
     drop(stop);
     let bundle = bundle.map_err(|error| match error {
         BundleError::Write { .. } => Failure::other(error),

@@ -37,7 +37,12 @@ pub(super) fn split(
 mod tests {
     use super::{Named, split};
 
-    fn check(first: Option<&str>, second: Option<&str>, flag: Option<&str>, expected: Result<(Option<&str>, &str), &str>) {
+    fn check(
+        first: Option<&str>,
+        second: Option<&str>,
+        flag: Option<&str>,
+        expected: Result<(Option<&str>, &str), &str>,
+    ) {
         let got = split(first, second, flag, |word| word == "build");
         let expected = expected
             .map(|(project, path)| Named { project: project.map(str::to_owned), path: path.into() })

@@ -34,7 +34,11 @@ pub(super) async fn is_stored(client: &Client, digest: &str) -> Result<bool, Cli
 }
 
 /// Sends a bundle; the answer is the names of the nodes that store it. A try that fails begins again from the start.
-pub(super) async fn upload(client: &Client, bundle: Bundle, screen: &mut Screen) -> Result<Vec<String>, Failure> {
+pub(super) async fn upload(
+    client: &Client,
+    bundle: Bundle,
+    screen: &mut Screen,
+) -> Result<Vec<String>, Failure> {
     let (digest, bytes) = (bundle.digest, bundle.bytes);
     let file = Arc::new(bundle.file);
     let (sent, total) = (Arc::new(AtomicU64::new(0)), AtomicU64::new(bytes));

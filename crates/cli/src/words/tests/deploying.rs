@@ -68,7 +68,10 @@ async fn at_a_terminal_the_answer_decides() {
     user.input = "n\n".to_owned();
     let seen = user.types("deployments rollback -p my-app --to 41").await;
     assert_eq!(seen.code, 1);
-    assert!(seen.err.starts_with("Roll my-app (production) back to the release of deployment #41? [y/N] "), "{seen:?}");
+    assert!(
+        seen.err.starts_with("Roll my-app (production) back to the release of deployment #41? [y/N] "),
+        "{seen:?}"
+    );
     assert!(user.town().changes.is_empty());
     user.input = "y\n".to_owned();
     assert_eq!(user.types("deployments rollback -p my-app --to 41").await.code, 0);
@@ -78,7 +81,9 @@ async fn at_a_terminal_the_answer_decides() {
 #[tokio::test]
 async fn how_it_ends_is_the_exit_code() {
     let user = user().await;
-    for (phase, code) in [("succeeded", 0), ("rolled_back", 3), ("cancelled", 3), ("failed", 4), ("superseded", 6)] {
+    for (phase, code) in
+        [("succeeded", 0), ("rolled_back", 3), ("cancelled", 3), ("failed", 4), ("superseded", 6)]
+    {
         user.town().detail = detail(phase);
         for line in ["deploy -y", "deployments rollback -y", "deployments watch 42"] {
             let seen = user.types(line).await;
@@ -99,7 +104,10 @@ async fn a_watch_that_loses_its_node_goes_on_where_it_was() {
     user.town().breaks = vec![2, 0, 3];
     let seen = user.types("deployments watch 42").await;
     assert_eq!(seen.code, 0, "{seen:?}");
-    assert_eq!(seen.out, format!("{GOOD_LINES}Deployment #42 of my-app (production) succeeded: r7 is live after 6s.\n"));
+    assert_eq!(
+        seen.out,
+        format!("{GOOD_LINES}Deployment #42 of my-app (production) succeeded: r7 is live after 6s.\n")
+    );
     let at = |index| Some(EventId { index, place: 0 });
     assert_eq!(user.town().watched_after, [None, at(2), at(2), at(5)]);
 }
@@ -117,9 +125,15 @@ async fn json_is_one_object_or_one_event_a_line() {
         let kinds: Vec<String> = seen
             .out
             .lines()
-            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["kind"].as_str().unwrap().to_owned())
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["kind"].as_str().unwrap().to_owned()
+            })
             .collect();
-        assert_eq!(kinds, ["starting", "healthy", "admitted", "draining", "drained", "removed", "ended"], "{line}");
+        assert_eq!(
+            kinds,
+            ["starting", "healthy", "admitted", "draining", "drained", "removed", "ended"],
+            "{line}"
+        );
     }
     let first = user.types("deployments watch 42 --json").await.out.lines().next().unwrap().to_owned();
     assert_eq!(
@@ -180,7 +194,10 @@ async fn what_runs_already_starts_nothing() {
     user.town().no_change = true;
     let seen = user.types("deploy -y").await;
     assert_eq!(seen.code, 0);
-    assert_eq!(seen.out, "my-app (production) runs this release already, since deployment #42. Nothing was started.\n");
+    assert_eq!(
+        seen.out,
+        "my-app (production) runs this release already, since deployment #42. Nothing was started.\n"
+    );
 }
 
 #[tokio::test]
@@ -249,7 +266,8 @@ async fn a_directory_without_a_file_is_told_how_to_write_one() {
 #[tokio::test]
 async fn hostile_events_are_inert() {
     let user = user().await;
-    let mut hostile = event(1, "crashed", &temps_core::model::What::NodeLost { node: temps_core::model::NodeId(1) });
+    let mut hostile =
+        event(1, "crashed", &temps_core::model::What::NodeLost { node: temps_core::model::NodeId(1) });
     hostile.text = "Container ended by itself (\x1b[2J\u{202e})".to_owned();
     user.town().events = vec![hostile];
     let seen = user.types("deployments watch 42").await;

@@ -13,7 +13,10 @@ async fn logging_in_stores_a_private_token_that_later_commands_use() {
 
     let seen = user.types("whoami").await;
     assert_eq!(seen.code, 7);
-    assert!(seen.err.starts_with("error: not logged in (context \"default\")\n  run `temps login"), "{seen:?}");
+    assert!(
+        seen.err.starts_with("error: not logged in (context \"default\")\n  run `temps login"),
+        "{seen:?}"
+    );
 
     user.input = format!("{}\n", user.running.token);
     let seen = user.types(&format!("login {endpoint} --token-stdin --context prod")).await;
@@ -23,7 +26,10 @@ async fn logging_in_stores_a_private_token_that_later_commands_use() {
 
     assert_eq!(user.types("whoami").await.out, "ada (admin) at node n1, context prod\n");
     let seen = user.types("context list").await;
-    assert_eq!(seen.out, format!("CONTEXT  CURRENT  LOGGED IN  ENDPOINTS\nprod     yes      yes        {endpoint}\n"));
+    assert_eq!(
+        seen.out,
+        format!("CONTEXT  CURRENT  LOGGED IN  ENDPOINTS\nprod     yes      yes        {endpoint}\n")
+    );
     let seen = user.types("config show --origin").await;
     assert!(seen.out.contains("token        ***"), "{}", seen.out);
     assert!(!seen.out.contains(&user.running.token), "{}", seen.out);
@@ -66,7 +72,11 @@ async fn variables_pass_byte_for_byte() {
     let mut user = User::new().await;
     user.input = "-----BEGIN-----\r\n  $HOME \"x\"\n-----END-----\n".to_owned();
     let seen = user.types("env set -p my-app KEY=- A=a=b=c EMPTY=").await;
-    assert_eq!((seen.code, seen.out.as_str()), (0, "Set A, EMPTY, KEY for my-app (production).\n"), "{seen:?}");
+    assert_eq!(
+        (seen.code, seen.out.as_str()),
+        (0, "Set A, EMPTY, KEY for my-app (production).\n"),
+        "{seen:?}"
+    );
     assert_eq!(user.town().variables["KEY"], user.input);
     assert_eq!(user.town().variables["A"], "a=b=c");
     assert_eq!(user.town().variables["EMPTY"], "");
@@ -79,14 +89,24 @@ async fn variables_pass_byte_for_byte() {
 
     let names = "A\nCANARY\nDASH\nEMPTY\nKEY\nQUOTED\n";
     assert_eq!(user.types("env list -p my-app").await.out, names);
-    assert!(user.types("env list -p my-app --show").await.out.contains("CANARY=\x1b[2J\n"), "a pipe gets the bytes");
+    assert!(
+        user.types("env list -p my-app --show").await.out.contains("CANARY=\x1b[2J\n"),
+        "a pipe gets the bytes"
+    );
     user.terminal = true;
-    assert!(user.types("env list -p my-app --show").await.out.contains("CANARY=\\x1b[2J\n"), "a terminal is safe");
+    assert!(
+        user.types("env list -p my-app --show").await.out.contains("CANARY=\\x1b[2J\n"),
+        "a terminal is safe"
+    );
 
     assert_eq!(user.types("env rm A EMPTY -p my-app").await.code, 0);
     assert_eq!(user.town().removed, ["A", "EMPTY"]);
     user.input = String::new();
-    for line in ["env set -p my-app NO-GOOD=canary", "env set -p my-app canary", "env set -p my-app A=canary A=canary"] {
+    for line in [
+        "env set -p my-app NO-GOOD=canary",
+        "env set -p my-app canary",
+        "env set -p my-app A=canary A=canary",
+    ] {
         let seen = user.types(line).await;
         assert_eq!(seen.code, 2, "{seen:?}");
         assert!(!seen.err.contains("canary"), "{seen:?}");
@@ -103,7 +123,10 @@ async fn the_project_comes_from_the_flag_or_the_file() {
     assert_eq!(seen.code, 2);
     assert!(seen.err.starts_with("error: which project?\n  name it with -p NAME"), "{seen:?}");
     user.write("temps.toml", "[project]\nname = \"from-file\"\n");
-    assert_eq!(user.types("scale web=3 worker=1").await.out, "from-file (production) is to run web=3 worker=1.\n");
+    assert_eq!(
+        user.types("scale web=3 worker=1").await.out,
+        "from-file (production) is to run web=3 worker=1.\n"
+    );
     assert_eq!(user.types("scale web=4 -p other -e qa").await.code, 0);
     let scales = user.town().scales.clone();
     assert_eq!((scales[0].project.as_str(), scales[0].instances["web"]), ("from-file", 3));

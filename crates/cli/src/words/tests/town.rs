@@ -9,13 +9,14 @@ use temps_core::model::NodeId;
 use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::temps_server::{Temps, TempsServer};
 use temps_wire::proto::{
-    Accepted, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse, CreateJoinTokenRequest,
-    CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse, CreateTokenRequest, CreateTokenResponse,
-    DeployRequest, Deployment, DeploymentDetail, Event, EventId, GetDeploymentRequest, HasBundleRequest,
-    HasBundleResponse, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
-    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest,
-    PutBundleResponse, RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse,
-    StatusRequest, StatusResponse, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    Accepted, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
+    CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse,
+    CreateTokenRequest, CreateTokenResponse, DeployRequest, Deployment, DeploymentDetail, Event, EventId,
+    GetDeploymentRequest, HasBundleRequest, HasBundleResponse, ListDeploymentsRequest,
+    ListDeploymentsResponse, ListNodesRequest, ListNodesResponse, ListProjectsRequest, ListProjectsResponse,
+    ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, PutBundleResponse, RollbackRequest,
+    ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
+    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use temps_wire::serve::serve;
 use temps_wire::token::ApiToken;
@@ -80,11 +81,19 @@ impl Node {
         let town = self.0.lock().unwrap();
         let expected = format!("Bearer {}", town.token);
         let shown = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-        if shown == Some(expected.as_str()) { Ok(town) } else { Err(Status::unauthenticated("the token is unknown")) }
+        if shown == Some(expected.as_str()) {
+            Ok(town)
+        } else {
+            Err(Status::unauthenticated("the token is unknown"))
+        }
     }
 
     /// The same, for a change: it is written down, or refused where the script says so.
-    fn change<T>(&self, what: &'static str, request: &Request<T>) -> Result<std::sync::MutexGuard<'_, Town>, Status> {
+    fn change<T>(
+        &self,
+        what: &'static str,
+        request: &Request<T>,
+    ) -> Result<std::sync::MutexGuard<'_, Town>, Status> {
         let mut town = self.enter(request)?;
         let key = request.metadata().get("temps-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
         town.changes.push((what, key.to_owned()));
@@ -106,7 +115,11 @@ impl Temps for Node {
 
     async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Answer<WhoAmIResponse> {
         drop(self.enter(&request)?);
-        Ok(Response::new(WhoAmIResponse { name: "ada".to_owned(), role: "admin".to_owned(), node: "n1".to_owned() }))
+        Ok(Response::new(WhoAmIResponse {
+            name: "ada".to_owned(),
+            role: "admin".to_owned(),
+            node: "n1".to_owned(),
+        }))
     }
 
     async fn put_bundle(&self, request: Request<Streaming<BundleChunk>>) -> Answer<PutBundleResponse> {
@@ -149,8 +162,12 @@ impl Temps for Node {
         Self::accepted(&*self.change("cancel", &request)?)
     }
 
-    async fn list_deployments(&self, request: Request<ListDeploymentsRequest>) -> Answer<ListDeploymentsResponse> {
-        let deployments: Vec<Deployment> = self.enter(&request)?.detail.deployment.clone().into_iter().collect();
+    async fn list_deployments(
+        &self,
+        request: Request<ListDeploymentsRequest>,
+    ) -> Answer<ListDeploymentsResponse> {
+        let deployments: Vec<Deployment> =
+            self.enter(&request)?.detail.deployment.clone().into_iter().collect();
         Ok(Response::new(ListDeploymentsResponse { deployments }))
     }
 
@@ -158,12 +175,18 @@ impl Temps for Node {
         Ok(Response::new(self.enter(&request)?.detail.clone()))
     }
 
-    async fn watch_deployment(&self, request: Request<WatchDeploymentRequest>) -> Answer<Self::WatchDeploymentStream> {
+    async fn watch_deployment(
+        &self,
+        request: Request<WatchDeploymentRequest>,
+    ) -> Answer<Self::WatchDeploymentStream> {
         let mut town = self.enter(&request)?;
         let after = request.get_ref().after;
         town.watched_after.push(after);
-        let left = |e: &Event| after.is_none_or(|after| e.id.is_some_and(|id| (id.index, id.place) > (after.index, after.place)));
-        let mut events: Vec<Result<Event, Status>> = town.events.iter().filter(|e| left(e)).cloned().map(Ok).collect();
+        let left = |e: &Event| {
+            after.is_none_or(|after| e.id.is_some_and(|id| (id.index, id.place) > (after.index, after.place)))
+        };
+        let mut events: Vec<Result<Event, Status>> =
+            town.events.iter().filter(|e| left(e)).cloned().map(Ok).collect();
         if !town.breaks.is_empty() {
             events.truncate(town.breaks.remove(0));
             events.push(Err(Status::unavailable("this node is closing")));
@@ -230,7 +253,10 @@ impl Temps for Node {
         Ok(Response::new(ClusterStatusResponse::default()))
     }
 
-    async fn create_join_token(&self, request: Request<CreateJoinTokenRequest>) -> Answer<CreateJoinTokenResponse> {
+    async fn create_join_token(
+        &self,
+        request: Request<CreateJoinTokenRequest>,
+    ) -> Answer<CreateJoinTokenResponse> {
         drop(self.change("create_join_token", &request)?);
         Ok(Response::new(CreateJoinTokenResponse { token: "tempsjoin1.x.y".to_owned() }))
     }

@@ -52,8 +52,6 @@ impl Head {
 /// One connection that the application accepted.
 pub(crate) struct Conversation {
     pub(crate) stream: TcpStream,
-    /// Counts connections from 0.
-    pub(crate) number: usize,
     buffer: Vec<u8>,
     log: Arc<Log>,
 }
@@ -79,10 +77,10 @@ impl App {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 stream.set_nodelay(true).unwrap();
-                let number = shared.connections.fetch_add(1, Ordering::SeqCst);
+                shared.connections.fetch_add(1, Ordering::SeqCst);
                 shared.open.fetch_add(1, Ordering::SeqCst);
                 let log = Arc::clone(&shared);
-                tokio::spawn(script(Conversation { stream, number, buffer: Vec::new(), log }));
+                tokio::spawn(script(Conversation { stream, buffer: Vec::new(), log }));
             }
         });
         Self { name: name.to_owned(), address, log, task }
@@ -203,8 +201,10 @@ impl Conversation {
     pub(crate) async fn serve(&mut self, name: &str) -> Option<()> {
         let head = self.head().await?;
         if let Some(protocol) = head.one("upgrade") {
-            self.say(&format!("HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\r\nhello {name}\n"))
-                .await?;
+            self.say(&format!(
+                "HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\r\nhello {name}\n"
+            ))
+            .await?;
             loop {
                 let early = std::mem::take(&mut self.buffer);
                 self.stream.write_all(&early).await.ok()?;

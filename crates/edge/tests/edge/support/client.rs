@@ -60,7 +60,8 @@ impl Client {
 
     pub(crate) async fn post(&mut self, host: &str, path: &str, body: &str) -> Answer {
         let length = body.len();
-        self.send(format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{body}")).await;
+        self.send(format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{body}"))
+            .await;
         self.answer().await
     }
 

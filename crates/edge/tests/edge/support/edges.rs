@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use temps_core::model::{Endpoint, EnvironmentId, InstanceId, NodeId, ReleaseId, Traffic};
 use temps_core::table::{Choice, EdgeReport, Peer, Route, Table, Target};
 use temps_edge::{EdgeConfig, EdgeError, Limits, Link, LinkOptions, Listen};
-use tempfile::TempDir;
 use tokio::net::UnixStream;
 
 use super::{App, Authority, PATIENCE, until};

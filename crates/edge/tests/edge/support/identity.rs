@@ -23,7 +23,8 @@ impl Authority {
     /// Writes what the edge of a node needs.
     pub(crate) fn issue(&self, node: u64, directory: &Path) {
         let mut params = CertificateParams::new(vec![format!("node-{node}.temps.internal")]).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         fs::create_dir_all(directory).unwrap();

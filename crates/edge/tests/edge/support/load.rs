@@ -21,6 +21,13 @@ impl Tally {
     pub(crate) fn total(&self) -> usize {
         self.answers.values().sum()
     }
+
+    fn note(&mut self, result: Result<String, String>, fresh: bool) {
+        match result {
+            Ok(body) => *self.answers.entry(body).or_default() += 1,
+            Err(error) => self.failures.push(format!("{error} (fresh: {fresh})")),
+        }
+    }
 }
 
 /// A running load.
@@ -39,20 +46,15 @@ impl Load {
             .map(|n| {
                 let (end, tally) = (Arc::clone(&end), Arc::clone(&tally));
                 let at = edges[n % edges.len()];
-                let fresh = (n / edges.len()) % 2 == 0;
+                let fresh = (n / edges.len()).is_multiple_of(2);
                 tokio::spawn(async move {
                     let mut client = None;
                     while !end.load(Ordering::SeqCst) {
                         let result = one(at, &mut client, path).await;
-                        let mut tally = tally.lock().unwrap();
-                        match result {
-                            Ok(body) => *tally.answers.entry(body).or_default() += 1,
-                            Err(error) => {
-                                tally.failures.push(format!("{error} (fresh: {fresh})"));
-                                client = None;
-                            }
+                        if result.is_err() {
+                            client = None;
                         }
-                        drop(tally);
+                        tally.lock().unwrap().note(result, fresh);
                         if fresh {
                             client = None;
                         }

@@ -8,11 +8,11 @@ mod load;
 
 use std::time::Duration;
 
-pub(crate) use app::{App, Conversation, Head};
-pub(crate) use client::{Answer, Client, get};
+pub(crate) use app::{App, Head};
+pub(crate) use client::{Client, get};
 pub(crate) use edges::{Edge, HOST, Plan, choice, config_in, table, target};
 pub(crate) use identity::Authority;
-pub(crate) use load::{Load, Tally};
+pub(crate) use load::Load;
 
 /// Longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
