@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::check;
 use crate::trouble::{Context, Result, Trouble};
 
 /// How long an answer may take.
@@ -70,6 +72,22 @@ impl Browser {
         self.ask(Method::GET, path, &[], "")
     }
 
+    /// Asks for a page that goes on, and returns when its head has come.
+    ///
+    /// # Errors
+    /// When there is no answer, or another one than 200.
+    pub fn listen(mut self, path: &str) -> Result<Stream> {
+        let request = Request::builder().uri(path).header(header::HOST, &self.host);
+        let request = request.body(Full::new(Bytes::new()))?;
+        let sender = &mut self.sender;
+        let asked = self
+            .runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, sender.send_request(request)).await });
+        let (head, body) = asked.context(path)?.context(path)?.into_parts();
+        check!(head.status == StatusCode::OK, "{path} answers {}", head.status);
+        Ok(Stream { browser: self, body })
+    }
+
     /// Asks with any method, more headers and a body.
     ///
     /// # Errors
@@ -93,6 +111,25 @@ impl Browser {
         let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         Ok(Page { status: head.status.as_u16(), headers, body })
+    }
+}
+
+/// An answer that goes on: its head has come.
+#[derive(Debug)]
+pub struct Stream {
+    browser: Browser,
+    body: Incoming,
+}
+
+impl Stream {
+    /// Reads to the end.
+    ///
+    /// # Errors
+    /// When it does not end as an answer ends, or not in time.
+    pub fn to_end(self) -> Result<Bytes> {
+        let Self { browser, body } = self;
+        let read = browser.runtime.block_on(async { tokio::time::timeout(PATIENCE, body.collect()).await });
+        Ok(read.context("the stream")?.context("the stream")?.to_bytes())
     }
 }
 

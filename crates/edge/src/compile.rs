@@ -10,7 +10,7 @@ use temps_core::table::{self, Table, Target};
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::count::{Meter, Sharded};
+use crate::count::{Meter, Sharded, Turns};
 use crate::table::{Awaiting, Choice, Compiled, Down, Instance, Local, Mount, Peer, Route, Swap, Uptime};
 
 type ChoiceKey = (EnvironmentId, ReleaseId, NodeId);
@@ -197,18 +197,12 @@ impl Compiler {
                 draining: target.draining,
             })
         });
-        let turns = Sharded::new(workers);
-        for worker in 0..workers {
-            // Workers begin at different places, so that they do not all choose the same first.
-            turns.add(worker, (worker as u64 + 1).wrapping_mul(crate::pick::STRIDE / 7));
-        }
         Route {
             environment: spec.environment,
             choices: choices.collect(),
             local: local.collect(),
             meter: Arc::clone(meter),
-            turns,
-            cursor: Sharded::new(workers),
+            turns: Turns::new(workers),
         }
     }
 }

@@ -35,6 +35,9 @@ const REPORT: Duration = Duration::from_millis(250);
 /// How long whoever connects may take to say what it is.
 const INTRODUCTION: Duration = Duration::from_secs(5);
 
+/// How long an edge that takes over may need until it has begun.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// What happens to an edge from outside.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -56,6 +59,7 @@ struct Heard {
     session: Session,
     /// Only the newest matters to a server that is slow to listen.
     reports: watch::Sender<EdgeReport>,
+    conversation: JoinHandle<()>,
 }
 
 /// The edge before this one, while it finishes.
@@ -175,8 +179,10 @@ impl Control {
             self.report();
             if self.running == 0 {
                 // The last report must reach the server before the connection ends with this runtime.
-                self.heard = None;
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                if let Some(Heard { reports, conversation, .. }) = self.heard.take() {
+                    drop(reports);
+                    let _ = tokio::time::timeout(INTRODUCTION, conversation).await;
+                }
                 return Ok(());
             }
         }
@@ -184,7 +190,9 @@ impl Control {
 
     async fn on(&mut self, event: Event) -> Result<(), EdgeError> {
         match event {
-            Event::Server(wire) => self.hear(*wire),
+            Event::Server(wire) if self.estate.is_some() => self.hear(*wire),
+            // It came just before another edge took over: it will find that one.
+            Event::Server(_) => {}
             Event::Heir(wire) => self.hand_over(*wire).await,
             Event::Said(session, said) if self.heard.as_ref().is_some_and(|h| h.session == session) => {
                 match said {
@@ -215,6 +223,8 @@ impl Control {
             }
             Event::WorkerEnded(index) => {
                 self.running -= 1;
+                // It has no requests left that could choose by any table.
+                self.shared.acknowledged[index].store(u64::MAX, Ordering::Release);
                 if !self.stopping {
                     return Err(EdgeError::Worker(format!("worker {index} ended by itself")));
                 }
@@ -228,8 +238,8 @@ impl Control {
         self.sessions += 1;
         let session = self.sessions;
         let (reports, to_send) = watch::channel(EdgeReport::default());
-        spawn_local(converse(wire, session, to_send, self.events.clone()));
-        self.heard = Some(Heard { session, reports });
+        let conversation = spawn_local(converse(wire, session, to_send, self.events.clone()));
+        self.heard = Some(Heard { session, reports, conversation });
         self.shared.heard.store(true, Ordering::Relaxed);
     }
 
@@ -300,12 +310,12 @@ impl Control {
 
     /// Offers everything to an edge that wants to take over. Until it says that it has begun nothing changes here.
     async fn hand_over(&mut self, mut wire: Wire) {
-        // Two edges must not save tables at the same time.
-        while self.saved.load(Ordering::Acquire) < self.compiler.newest() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
         let Some(estate) = self.estate.as_ref().filter(|_| !self.stopping) else { return };
         let offer = async {
+            // Two edges must not save tables at the same time.
+            while self.saved.load(Ordering::Acquire) < self.compiler.newest() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
             estate.give(&wire).await?;
             let table = match &self.table {
                 Some(table) => ToEdge::Table(Box::new(table.clone())),
@@ -315,7 +325,7 @@ impl Control {
             frame::receive::<ToEdge>(&mut wire).await
         };
         // The workers serve meanwhile; only tables and reports wait.
-        match tokio::time::timeout(INTRODUCTION, offer).await {
+        match tokio::time::timeout(PATIENCE, offer).await {
             Ok(Ok(Some(ToEdge::Taken))) => {
                 self.hear(wire);
                 self.retire();

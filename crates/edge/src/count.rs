@@ -40,28 +40,31 @@ impl Sharded {
     }
 }
 
+/// What one worker counts of an environment.
+#[repr(align(64))]
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicU64,
+    app_errors: AtomicU64,
+    platform_errors: AtomicU64,
+}
+
 /// The cumulative counters of one environment.
 #[derive(Debug)]
-pub(crate) struct Meter {
-    requests: Sharded,
-    app_errors: Sharded,
-    platform_errors: Sharded,
-}
+pub(crate) struct Meter(Box<[Counts]>);
 
 impl Meter {
     pub(crate) fn new(workers: usize) -> Self {
-        Self {
-            requests: Sharded::new(workers),
-            app_errors: Sharded::new(workers),
-            platform_errors: Sharded::new(workers),
-        }
+        Self((0..workers).map(|_| Counts::default()).collect())
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
+        let sum =
+            |of: fn(&Counts) -> &AtomicU64| self.0.iter().map(|part| of(part).load(Ordering::Relaxed)).sum();
         Traffic {
-            requests: self.requests.sum(),
-            app_errors: self.app_errors.sum(),
-            platform_errors: self.platform_errors.sum(),
+            requests: sum(|counts| &counts.requests),
+            app_errors: sum(|counts| &counts.app_errors),
+            platform_errors: sum(|counts| &counts.platform_errors),
         }
     }
 }
@@ -78,22 +81,62 @@ impl Account {
         Self { meter, worker }
     }
 
+    fn counts(&self) -> &Counts {
+        &self.meter.0[self.worker]
+    }
+
     /// The application answered.
     pub(crate) fn answered(&self, status: http::StatusCode) {
-        self.meter.requests.add(self.worker, 1);
+        self.counts().requests.fetch_add(1, Ordering::Relaxed);
         if status.is_server_error() {
-            self.meter.app_errors.add(self.worker, 1);
+            self.counts().app_errors.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// We answered in its place, because it could not.
     pub(crate) fn failed(&self) {
-        self.meter.requests.add(self.worker, 1);
-        self.meter.platform_errors.add(self.worker, 1);
+        self.counts().requests.fetch_add(1, Ordering::Relaxed);
+        self.cut();
     }
 
     /// An answer that had begun broke off.
     pub(crate) fn cut(&self) {
-        self.meter.platform_errors.add(self.worker, 1);
+        self.counts().platform_errors.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+/// Where one worker stands in the order of choices of a route.
+#[repr(align(64))]
+#[derive(Debug, Default)]
+struct Turn {
+    choice: AtomicU64,
+    instance: AtomicU64,
+}
+
+/// Where each worker stands in the order of choices of a route.
+#[derive(Debug)]
+pub(crate) struct Turns(Box<[Turn]>);
+
+impl Turns {
+    /// Workers begin at different places, so that they do not all choose the same first.
+    pub(crate) fn new(workers: usize) -> Self {
+        let turn = |worker| Turn {
+            choice: AtomicU64::new((worker as u64 + 1).wrapping_mul(STRIDE / 7)),
+            instance: AtomicU64::new(worker as u64),
+        };
+        Self((0..workers).map(turn).collect())
+    }
+
+    /// A point of the whole range of numbers; successive ones fall evenly at every scale.
+    pub(crate) fn choice(&self, worker: usize) -> u64 {
+        self.0[worker].choice.fetch_add(STRIDE, Ordering::Relaxed)
+    }
+
+    /// One after the other.
+    pub(crate) fn instance(&self, worker: usize) -> usize {
+        usize::try_from(self.0[worker].instance.fetch_add(1, Ordering::Relaxed)).unwrap_or(0)
+    }
+}
+
+/// 2^64 divided by the golden ratio.
+const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;

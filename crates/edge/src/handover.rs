@@ -49,15 +49,6 @@ struct Inventory {
 }
 
 impl Estate {
-    /// Other handles of the same.
-    pub(crate) fn duplicate(&self) -> io::Result<Self> {
-        Ok(Self {
-            lock: self.lock.try_clone()?,
-            control: self.control.try_clone()?,
-            sockets: self.sockets.iter().map(Sockets::duplicate).collect::<io::Result<_>>()?,
-        })
-    }
-
     /// Sends it over a connection on the edge's socket.
     pub(crate) async fn give(&self, wire: &Wire) -> io::Result<()> {
         let mut handles: Vec<BorrowedFd<'_>> = vec![self.lock.as_fd(), self.control.as_fd()];

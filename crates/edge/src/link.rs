@@ -145,12 +145,8 @@ impl Upkeep {
         let socket = EdgeConfig::socket_in(&self.options.data_dir);
         let mut pause = FIRST_PAUSE;
         loop {
-            let connecting = self.connect(&socket);
-            let connected = tokio::select! {
-                connected = connecting => connected,
-                _ = &mut stopped => return,
-            };
-            match connected {
+            // Not given up half-way: an edge that was started must be told to stop.
+            match self.connect(&socket).await {
                 Ok(wire) => {
                     pause = FIRST_PAUSE;
                     match self.converse(wire, &mut stopped).await {
@@ -191,6 +187,9 @@ impl Upkeep {
             }
         };
         let connected = tokio::time::timeout(START, listening).await;
+        if connected.is_err() {
+            child.start_kill()?;
+        }
         self.child = Some(child);
         connected.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the edge does not listen")))
     }

@@ -9,9 +9,6 @@ use temps_core::model::{NodeId, ReleaseId};
 
 use crate::table::{Awaiting, Choice, Compiled, Down, Instance, Local, Peer, Route};
 
-/// 2^64 divided by the golden ratio.
-pub(crate) const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
-
 /// What to ask the edge of another node for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
@@ -148,7 +145,7 @@ fn by_weight<'t>(
     if total == 0 {
         return None;
     }
-    let turn = route.turns.add(worker, STRIDE);
+    let turn = route.turns.choice(worker);
     let mut point = u64::try_from((u128::from(turn) * u128::from(total)) >> 64).unwrap_or(0);
     for choice in &route.choices {
         let weight = weight(choice);
@@ -191,7 +188,7 @@ fn among(route: &Route, worker: usize, takes: impl Fn(&Local) -> bool) -> Option
     if n == 0 {
         return None;
     }
-    let turn = usize::try_from(route.cursor.add(worker, 1)).unwrap_or(0);
+    let turn = route.turns.instance(worker);
     let first = candidates().nth(turn % n)?;
     let second = candidates().nth((turn + 1) % n)?;
     let busier = second.instance.in_flight.sum() < first.instance.in_flight.sum();

@@ -79,7 +79,8 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
         None => store::load(&data_dir),
     };
 
-    let workers = estate.sockets.len();
+    let Estate { lock, control, sockets } = estate;
+    let workers = sockets.len();
     let news = Arc::new(Notify::new());
     let shared = Arc::new(Shared {
         news: Arc::clone(&news),
@@ -91,11 +92,12 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
     let mut compiler = Compiler::new(workers, Uptime::start(), news);
     let first = table.as_ref().map(|table| compiler.compile(table));
     let failed = |error: io::Error| EdgeError::Worker(error.to_string());
-    let kept = estate.duplicate().map_err(failed)?;
+    let duplicates = sockets.iter().map(Sockets::duplicate).collect::<io::Result<_>>().map_err(failed)?;
+    let kept = Estate { lock, control, sockets: duplicates };
     let (events, inbox) = mpsc::unbounded_channel();
     let mut orders = Vec::new();
     let mut threads = Vec::new();
-    for (index, sockets) in estate.sockets.into_iter().enumerate() {
+    for (index, sockets) in sockets.into_iter().enumerate() {
         let (sender, receiver) = mpsc::unbounded_channel();
         let start = Start {
             index,

@@ -12,7 +12,7 @@ use std::time::Instant;
 use temps_core::model::{EnvironmentId, InstanceId, NodeId, ReleaseId};
 use tokio::sync::Notify;
 
-use crate::count::{Meter, Sharded};
+use crate::count::{Meter, Sharded, Turns};
 
 /// How long a target that refused a connection is passed over while there are others.
 const DOWN_MS: u64 = 1_000;
@@ -105,10 +105,7 @@ pub(crate) struct Route {
     pub(crate) choices: Vec<Choice>,
     pub(crate) local: Vec<Local>,
     pub(crate) meter: Arc<Meter>,
-    /// Moves with every choice, by worker.
-    pub(crate) turns: Sharded,
-    /// Moves with every pick of a local instance, by worker.
-    pub(crate) cursor: Sharded,
+    pub(crate) turns: Turns,
 }
 
 /// A route below a path prefix of a host.

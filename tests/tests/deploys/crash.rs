@@ -6,7 +6,7 @@ use std::time::Duration;
 use temps_tests::app::App;
 use temps_tests::browser;
 use temps_tests::cluster::Cluster;
-use temps_tests::deployment::list;
+use temps_tests::deployment::{list, number_in};
 use temps_tests::load::{Load, Mix};
 use temps_tests::trouble::Result;
 use temps_tests::{check, check_eq, faults, wait};
@@ -33,7 +33,7 @@ pub(crate) fn crash_loop(cluster: &mut Cluster) -> Result {
     check!(report.is_clean(), "after the rollback: {}", report.table());
     check_eq!(report.versions_since(0).into_iter().collect::<Vec<_>>(), ["v1"], "after the rollback");
     let deployments = cluster.cli().json(&["deployments", "list", "-p", "hello"])?;
-    let newest = list(&deployments, "deployments").iter().filter_map(|d| d.get("number")?.as_u64()).max();
+    let newest = list(&deployments, "deployments").iter().filter_map(|d| number_in(d).ok()).max();
     check_eq!(newest, Some(deployment.number), "nothing was deployed again by itself");
     Ok(())
 }

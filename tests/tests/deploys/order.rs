@@ -26,7 +26,7 @@ fn one_version(cluster: &Cluster, version: &str) -> Result {
 
 fn numbers(cluster: &Cluster) -> Result<Vec<u64>> {
     let shown = cluster.cli().json(&["deployments", "list", "-p", "hello"])?;
-    Ok(list(&shown, "deployments").iter().filter_map(|d| d.get("number")?.as_u64()).collect())
+    Ok(list(&shown, "deployments").iter().filter_map(|d| number_in(d).ok()).collect())
 }
 
 /// Two at once, sent to two nodes: the higher number is live at the end.

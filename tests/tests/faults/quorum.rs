@@ -22,10 +22,12 @@ pub(crate) fn alone(cluster: &mut Cluster) -> Result {
     }
     let bundle = App::quick("v2")?.write(cluster.root())?.to_string_lossy().into_owned();
     let cli = cluster.cli_at(&[left]).with("TEMPS_PATIENCE", "3s");
-    let ran = cli.run(&["deploy", "-p", "hello", &bundle, "-y"])?;
-    check_eq!(ran.code, 8, "exit code without a quorum: {ran:#?}");
-    check!(ran.took < Duration::from_secs(10), "it took {:?} to say so", ran.took);
-    check!(ran.stderr.contains("quorum"), "it does not say why: {}", ran.stderr);
+    for write in [&["deploy", "-p", "hello", &bundle, "-y"][..], &["env", "set", "-p", "hello", "LOST=1"]] {
+        let ran = cli.run(write)?;
+        check_eq!(ran.code, 8, "exit code without a quorum: {ran:#?}");
+        check!(ran.took < Duration::from_secs(10), "it took {:?} to say so", ran.took);
+        check!(ran.stderr.contains("majority"), "it does not say why: {}", ran.stderr);
+    }
     wait::nap(Duration::from_secs(3))?;
     cluster.heal()?;
     check_eq!(cluster.instances("hello")?, before, "instances");

@@ -215,8 +215,12 @@ impl Runtime for ProcessRuntime {
 
     async fn remove(&self, instance: InstanceId) -> io::Result<()> {
         let dir = self.dir(instance);
-        if let Look::Running(_) | Look::Starting = self.look(&dir).await? {
-            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "it runs"));
+        match dir.look()? {
+            Look::Running(_) | Look::Starting => {
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "it runs"));
+            }
+            Look::Orphaned(started) => drop(dir.bury(&started).await),
+            Look::Nothing | Look::Unstarted | Look::Ended(_) => {}
         }
         let gone = self.instances.join(format!("{GONE}{instance}"));
         let removing = tokio::task::spawn_blocking(move || {

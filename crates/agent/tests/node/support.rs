@@ -158,11 +158,16 @@ impl Drop for Place {
     fn drop(&mut self) {
         let Ok(entries) = std::fs::read_dir(self.data().join("instances")) else { return };
         for entry in entries.flatten() {
-            let running = entry.path().join("running.json").exists();
-            if running && !entry.path().join("exit.json").exists() {
+            let file = |name: &str| entry.path().join(name);
+            if file("running.json").exists() && !file("exit.json").exists() {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                let id = InstanceId(name[1..].parse().unwrap_or_default());
-                kill(self.pids(id).0, nix::sys::signal::Signal::SIGKILL);
+                let (app, supervisor) = self.pids(InstanceId(name[1..].parse().unwrap_or_default()));
+                kill(app, nix::sys::signal::Signal::SIGKILL);
+                // It writes into the directory that is about to be removed.
+                let end = Instant::now() + Duration::from_secs(5);
+                while lives(supervisor) && Instant::now() < end {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
             }
         }
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use temps_core::model::NodeId;
 use temps_edge::{Link, LinkOptions, Listen};
 
-use crate::support::{App, Authority, Edge, HOST, Load, choice, config_in, get, table, target, until};
+use crate::support::{
+    App, Authority, Client, Edge, HOST, Load, choice, config_in, get, table, target, until,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edge_goes_on_without_its_server_and_is_found_again() {
@@ -103,6 +105,17 @@ async fn an_edge_is_started_outlives_its_server_and_is_started_again_when_it_die
     let total = load.total();
     until("the load runs", || load.total() > total + 50).await;
     assert_eq!(load.stop().await.failures, [""; 0]);
+
+    // A signal ends it when it has finished; the next one is there at once.
+    let third = reports.borrow().pid;
+    let mut slow = Client::connect(at).await;
+    slow.send(format!("GET /slow?500 HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
+    until("it is in flight", || !reports.borrow().in_flight.is_empty()).await;
+    assert!(Command::new("kill").args(["-HUP", &third.to_string()]).status().unwrap().success());
+    assert!(Command::new("kill").args(["-TERM", &third.to_string()]).status().unwrap().success());
+    assert_eq!(slow.answer().await.text(), "app");
+    until("a fourth one serves", || reports.borrow().pid != third && reports.borrow().version == 1).await;
+    assert_eq!(get(at, HOST, "/").await.text(), "app");
     link.stop(Duration::from_secs(10)).await;
     until("it has ended", || std::net::TcpStream::connect(at).is_err()).await;
 }

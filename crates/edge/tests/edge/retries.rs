@@ -131,3 +131,28 @@ async fn an_answer_that_breaks_off_is_neither_hidden_nor_repeated() {
     until("it is counted", || edge.traffic().platform_errors == 1 && edge.traffic().requests == 1).await;
     until("nothing is in flight", || edge.in_flight(1) == 0).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_applications_are_kept() {
+    let edge = Edge::single().await;
+    let app = App::start("app").await;
+    edge.serve(1, table(vec![choice(1, 1, 1)], vec![target(1, 1, &app)], &[])).await;
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let at = edge.http;
+            tokio::spawn(async move {
+                let mut client = Client::connect(at).await;
+                for round in 0..100 {
+                    assert_eq!(client.get(HOST, "/").await.status, 200);
+                    if round % 10 == 0 {
+                        assert_eq!(client.post(HOST, "/", "x").await.status, 200);
+                    }
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(app.connections() <= 8, "{} connections for 8 clients", app.connections());
+}

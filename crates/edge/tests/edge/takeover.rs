@@ -1,6 +1,9 @@
 //! One edge takes the place of another under load.
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
+
+use tokio::sync::Notify;
 
 use temps_edge::{EdgeConfig, EdgeError};
 
@@ -44,34 +47,74 @@ async fn no_connection_is_refused_and_no_request_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_must_not_be_repeated_is_sent_once_and_answered() {
+    let authority = Authority::new();
+    let mut edge = Plan::node(1).start(&authority).await;
+    let far = Plan::node(2).start(&authority).await;
+    let app = App::start("app").await;
+    edge.serve(1, table(vec![choice(1, 1, 1)], vec![target(1, 1, &app)], &[])).await;
+    far.serve(1, table(vec![choice(1, 1, 1)], vec![], &[&edge])).await;
+    let load = Load::posting(&[edge.http, far.http], 24, "/slow?3");
+    for _ in 0..3 {
+        let total = load.total();
+        until("the load runs", || load.total() > total + 200).await;
+        let before = edge.thread.take().unwrap();
+        edge.thread = Some(successor(&edge));
+        until("the edge before ends", || before.is_finished()).await;
+    }
+    let tally = load.stop().await;
+    assert_eq!(tally.failures, [""; 0]);
+    assert_eq!(app.count(), tally.total());
+    edge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_edge_before_has_in_flight_still_counts() {
     let mut edge = Edge::single().await;
-    let (one, two) = (App::start("one").await, App::start("two").await);
+    let go_on = Arc::new(Notify::new());
+    let one = App::script("one", {
+        let go_on = Arc::clone(&go_on);
+        move |mut conversation| {
+            let go_on = Arc::clone(&go_on);
+            async move {
+                while let Some(head) = conversation.head().await {
+                    if head.path == "/wait" {
+                        go_on.notified().await;
+                    }
+                    conversation.answer("200 OK", "one").await;
+                }
+            }
+        }
+    })
+    .await;
+    let two = App::start("two").await;
     edge.serve(1, table(vec![choice(1, 1, 1)], vec![target(1, 1, &one)], &[])).await;
     let mut slow = Client::connect(edge.http).await;
-    slow.send(format!("GET /slow?1500 HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
+    slow.send(format!("GET /wait HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
     let mut kept = Client::connect(edge.http).await;
     assert_eq!(kept.get(HOST, "/").await.text(), "one");
     until("it arrives", || one.count() == 2).await;
 
+    let mut probe = Client::connect(edge.http).await;
     let before = edge.thread.take().unwrap();
     edge.thread = Some(successor(&edge));
+    // An edge that was taken over from tells its clients to connect anew.
+    let mut probes = 1;
+    while probe.get(HOST, "/").await.header("connection") != Some("close") {
+        probes += 1;
+    }
     let mut draining = target(1, 1, &one);
     draining.draining = true;
-    let swapped = table(vec![choice(2, 1, 1)], vec![draining, target(2, 2, &two)], &[]);
     // Both edges serve the new table before it is acknowledged: a client of the old one gets the new release.
-    until("the successor is heard", || {
-        edge.report().in_flight.contains_key(&temps_core::model::InstanceId(1))
-    })
-    .await;
-    edge.serve(2, swapped).await;
+    edge.serve(2, table(vec![choice(2, 1, 1)], vec![draining, target(2, 2, &two)], &[])).await;
     assert_eq!(edge.in_flight(1), 1, "the request of the edge before");
-    let answer = kept.get(HOST, "/").await;
-    assert_eq!(answer.text(), "two");
+    assert_eq!(kept.get(HOST, "/").await.text(), "two");
+    assert_eq!(edge.in_flight(1), 1);
+    go_on.notify_one();
     assert_eq!(slow.answer().await.text(), "one");
     until("it is over", || edge.in_flight(1) == 0).await;
     until("the edge before ends", || before.is_finished()).await;
-    until("what it counted is kept", || edge.traffic().requests == 3).await;
+    until("what it counted is kept", || edge.traffic().requests == probes + 3).await;
     edge.stop().await;
 }
 

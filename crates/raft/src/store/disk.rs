@@ -2,6 +2,7 @@
 //!
 //! What the records are for is not known here.
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,8 @@ const MIB: usize = 1024 * 1024;
 pub(crate) struct Disk {
     db: DB,
     path: PathBuf,
+    /// Dropped after the database, which tidies up old files before it looks whether somebody uses them.
+    _held: File,
     /// Dropped after the database, so that whoever waits for it knows that the files are free.
     open: watch::Sender<()>,
 }
@@ -39,9 +42,10 @@ impl Disk {
     /// Opens or creates the database at `path`, readable by its owner alone.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         create_private(path)?;
+        let held = hold(path)?;
         let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options()));
         let db = DB::open_cf_descriptors(&options(), path, families).map_err(io::Error::other)?;
-        Ok(Self { db, path: path.to_owned(), open: watch::Sender::new(()) })
+        Ok(Self { db, path: path.to_owned(), _held: held, open: watch::Sender::new(()) })
     }
 
     /// Where it is.
@@ -178,6 +182,16 @@ fn create_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+}
+
+/// Keeps other processes out until the file is closed.
+fn hold(path: &Path) -> io::Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(path.join("held"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(io::Error::other("it is locked by another process")),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 fn options() -> Options {

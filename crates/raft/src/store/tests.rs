@@ -183,6 +183,17 @@ async fn large_entries_are_sent_a_few_at_a_time() {
 }
 
 #[tokio::test]
+async fn a_store_is_opened_once_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("raft");
+    let (disk, _) = open(&path, 1).unwrap();
+    let error = open(&path, 1).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("locked by another process"), "{error}");
+    drop(disk);
+    open(&path, 1).unwrap();
+}
+
+#[tokio::test]
 async fn the_store_is_readable_by_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();

@@ -38,19 +38,30 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Clients of each of these edges, a GET every few milliseconds.
+    /// Clients of these edges, each with a GET every few milliseconds.
     pub(crate) fn start(edges: &[SocketAddr], clients: usize, path: &'static str) -> Self {
+        Self::with(edges, clients, format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
+    }
+
+    /// The same with requests that must not be repeated.
+    pub(crate) fn posting(edges: &[SocketAddr], clients: usize, path: &'static str) -> Self {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\n\r\n");
+        Self::with(edges, clients, head + "hello")
+    }
+
+    fn with(edges: &[SocketAddr], clients: usize, request: String) -> Self {
         let end = Arc::new(AtomicBool::new(false));
         let tally = Arc::new(Mutex::new(Tally::default()));
         let clients = (0..clients)
             .map(|n| {
                 let (end, tally) = (Arc::clone(&end), Arc::clone(&tally));
                 let at = edges[n % edges.len()];
+                let request = request.clone();
                 let fresh = (n / edges.len()).is_multiple_of(2);
                 tokio::spawn(async move {
                     let mut client = None;
                     while !end.load(Ordering::SeqCst) {
-                        let result = one(at, &mut client, path).await;
+                        let result = one(at, &mut client, &request).await;
                         if result.is_err() {
                             client = None;
                         }
@@ -84,12 +95,11 @@ impl Load {
     }
 }
 
-async fn one(at: SocketAddr, kept: &mut Option<Client>, path: &str) -> Result<String, String> {
+async fn one(at: SocketAddr, kept: &mut Option<Client>, request: &str) -> Result<String, String> {
     let mut client = match kept.take() {
         Some(client) => client,
         None => Client::try_connect(at).await.map_err(|error| format!("connect: {error}"))?,
     };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
     tokio::io::AsyncWriteExt::write_all(&mut client.stream, request.as_bytes())
         .await
         .map_err(|error| format!("send: {error}"))?;
