@@ -131,7 +131,7 @@ fn drain(work: &Work, local: &Local, facts: &mut Vec<Fact>) {
     let instance = work.instance.id;
     let once = |key, observation| Fact { key, observation, pause: Duration::MAX, repeat: None };
     if work.instance.want == Want::Drain {
-        if let Some(in_flight) = local.drain.began_with {
+        if let Some(in_flight) = local.drain.began_with.filter(|_| work.instance.draining.is_none()) {
             facts.push(once(Key::Draining(instance), Observation::Draining { instance, in_flight }));
         }
         if local.drain.drained && !work.instance.drained {

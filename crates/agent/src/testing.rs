@@ -31,6 +31,7 @@ pub(crate) fn work(want: Want, seen: Seen) -> Work {
         attempts: 0,
         last_check: None,
         drain_deadline: None,
+        draining: None,
         drained: false,
         cut: 0,
         exit: None,

@@ -208,6 +208,7 @@ mod tests {
             attempts: 0,
             last_check: None,
             drain_deadline: None,
+            draining: None,
             drained: false,
             cut: 0,
             exit: None,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Artifact, ClusterState, EnvironmentId, Health, Index, Instance, InstanceId, Millis, NodeId, NodeStatus,
-    ReleaseId, Variables, Want,
+    Artifact, ClusterState, DeployRules, EnvironmentId, Health, Index, Instance, InstanceId, Millis, NodeId,
+    NodeStatus, ReleaseId, Spec, Variables, Want,
 };
 
 /// What one node has to make true. Whatever runs under the cluster's name and is not in it, is to be removed.
@@ -98,9 +98,15 @@ fn work(state: &ClusterState, instance: &Instance) -> Option<Work> {
         health: process.http.then(|| health.clone()),
         host,
         settle: health.interval * u64::from(health.healthy_threshold),
-        stop_grace: release.spec.deploy.stop_grace,
+        stop_grace: grace(&release.spec, process.http),
         withdrawn_everywhere: withdrawn_everywhere(state, instance),
     })
+}
+
+/// A process without HTTP has no requests to drain: the drain timeout is time for its last job instead.
+fn grace(spec: &Spec, http: bool) -> Millis {
+    let DeployRules { stop_grace, drain_timeout, .. } = spec.deploy;
+    if http { stop_grace } else { stop_grace.max(drain_timeout) }
 }
 
 /// Every live edge serves a table without the instance.

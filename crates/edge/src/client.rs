@@ -154,7 +154,6 @@ pub(crate) struct Client {
 
 /// Serves one connection of a client.
 pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, from: SocketAddr) {
-    let _ = stream.set_nodelay(true);
     let connection = Arc::new(Connection::new(Whose::Client, worker.ticks.clone()));
     let _known = worker.know(&connection);
     let Ok(Some(first)) = tokio::time::timeout(worker.limits.head, first_bytes(&mut stream)).await else {

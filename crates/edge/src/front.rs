@@ -92,7 +92,12 @@ async fn respond(
         let delivery = Delivery { response, carrier, lease, account, active };
         break match deliver(worker, call, delivery) {
             Ok(response) => response,
-            Err(active) => answer(&Why::BadUpgrade, asked.name(), active),
+            Err(active) => {
+                if let Some(account) = &search.account {
+                    account.cut();
+                }
+                answer(&Why::BadUpgrade, asked.name(), active)
+            }
         };
     }
 }

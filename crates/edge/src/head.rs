@@ -77,6 +77,10 @@ pub(crate) fn clean_forwarded(headers: &mut HeaderMap) -> Wishes {
 
 /// From an application's lines to those for a client.
 pub(crate) fn clean_response(headers: &mut HeaderMap) {
+    // Where both are given, the length is what everybody must ignore.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     remove_named_by_connection(headers);
     remove(headers, |name| is_hop_by_hop(name) || name.starts_with("temps-"));
 }

@@ -3,8 +3,9 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::config::{EdgeError, Listen};
 
@@ -67,6 +68,7 @@ fn bind_each(listen: Listen, workers: usize) -> Result<Vec<TcpListener>, EdgeErr
         Listen::Bound(socket) => {
             let refuse = |source| EdgeError::Bind { at: "a socket".to_owned(), source };
             socket.set_nonblocking(true).map_err(refuse)?;
+            tune(SockRef::from(&socket)).map_err(refuse)?;
             (0..workers).map(|_| socket.try_clone().map_err(refuse)).collect()
         }
     }
@@ -77,7 +79,19 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
+    tune(SockRef::from(&socket))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Options that accepted connections inherit: small writes are sent at once, and a silent connection whose
+/// other end is gone is noticed, so that a tunnel does not stay in flight for ever.
+fn tune(socket: SockRef<'_>) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_nodelay(true)
 }

@@ -34,7 +34,6 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Serves one connection of another edge.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream) {
-    let _ = stream.set_nodelay(true);
     let connection = Arc::new(Connection::new(Whose::Edge, worker.ticks.clone()));
     let _known = worker.know(&connection);
     let accepting = worker.shared.tls.accept.accept(stream);

@@ -123,6 +123,7 @@ impl Place {
             attempts: 0,
             last_check: None,
             drain_deadline: None,
+            draining: None,
             drained: false,
             cut: 0,
             exit: None,

@@ -130,6 +130,7 @@ impl Change<'_> {
             attempts: 0,
             last_check: None,
             drain_deadline: None,
+            draining: None,
             drained: false,
             cut: 0,
             exit: None,

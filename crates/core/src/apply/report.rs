@@ -49,6 +49,10 @@ impl Change<'_> {
             }
             Observation::Draining { instance, in_flight } => {
                 let Some(environment) = self.drains(node, *instance) else { return false };
+                match self.state.instances.get_mut(instance) {
+                    Some(found) if found.draining.is_none() => found.draining = Some(*in_flight),
+                    Some(_) | None => return false,
+                }
                 let new = self.is_taken_back(*instance);
                 let what = What::Draining { instance: *instance, node, in_flight: *in_flight, new };
                 self.emit_live(environment, what);

@@ -110,6 +110,8 @@ pub struct Instance {
     pub last_check: Option<String>,
     /// When draining must end, on the cluster clock.
     pub drain_deadline: Option<Millis>,
+    /// What was in flight when it was withdrawn, once its node told.
+    pub draining: Option<u64>,
     /// Set by the node: nothing is in flight, and every live edge has withdrawn it.
     pub drained: bool,
     /// Requests that were cut when the drain timeout passed.

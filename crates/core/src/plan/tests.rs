@@ -166,6 +166,12 @@ fn a_drain_ends_at_its_timeout() {
     cluster.plan();
     cluster.serve();
     cluster.plan();
+    for in_flight in [12, 0] {
+        cluster.see(NodeId(1), Observation::Draining { instance: InstanceId(1), in_flight });
+    }
+    let lines: Vec<_> = cluster.state.events.values().map(|e| e.what.line()).collect();
+    let told = lines.iter().filter(|l| l.contains("draining")).collect::<Vec<_>>();
+    assert_eq!(told, ["Old container draining (12 active connections)"], "told once, however often reported");
     let wake = plan(&cluster.state, cluster.now).wake_at;
     assert_eq!(wake, Some(cluster.now + 30_000), "the default drain timeout");
     cluster.now += 29_999;

@@ -87,3 +87,22 @@ async fn a_chunk_with_a_bare_line_feed_is_not_passed_on() {
     assert!(!text.contains(" 200 "), "{text}");
     assert!(app.requests().iter().all(|head| head.path == "/"), "{:?}", app.requests());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_with_two_lengths_hides_no_answer() {
+    let edge = Edge::single().await;
+    let app = App::script("both", |mut conversation| async move {
+        while conversation.head().await.is_some() {
+            conversation
+                .say("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+                .await;
+        }
+    })
+    .await;
+    edge.serve(1, table(vec![choice(1, 1, 1)], vec![target(1, 1, &app)], &[])).await;
+    let mut client = Client::connect(edge.http).await;
+    for _ in 0..2 {
+        let answer = client.get(HOST, "/").await;
+        assert_eq!((answer.text().as_str(), answer.header("content-length")), ("hello", None));
+    }
+}

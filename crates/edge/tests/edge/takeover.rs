@@ -119,6 +119,35 @@ async fn what_the_edge_before_has_in_flight_still_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_drain_is_exact_while_edges_change() {
+    let mut edge = Edge::single().await;
+    let (one, two) = (App::start("one").await, App::start("two").await);
+    let serving = |release: u64| {
+        let (mut first, mut second) = (target(1, 1, &one), target(2, 2, &two));
+        (first.draining, second.draining) = (release != 1, release != 2);
+        table(vec![choice(release, 1, 1)], vec![first, second], &[])
+    };
+    edge.serve(1, serving(1)).await;
+    let load = Load::start(&[edge.http], 16, "/slow?3");
+    for round in 0..6_u64 {
+        let (old, new, release) = if round % 2 == 0 { (&one, &two, 2) } else { (&two, &one, 1) };
+        let before = edge.thread.take().unwrap();
+        edge.thread = Some(successor(&edge));
+        let seen = new.count();
+        // Before, while or after the successor begins, as it happens.
+        edge.serve(round + 2, serving(release)).await;
+        until("the old instance is drained", || edge.in_flight(3 - release) == 0).await;
+        let drained = old.count();
+        until("the new instance serves", || new.count() > seen + 20).await;
+        assert_eq!(old.count(), drained, "round {round}");
+        until("the edge before ends", || before.is_finished()).await;
+        assert_eq!(old.count(), drained, "round {round}, until the edge before ended");
+    }
+    assert_eq!(load.stop().await.failures, [""; 0]);
+    edge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_takeover_that_breaks_off_changes_nothing() {
     use std::io::{Read, Write};
     let edge = Edge::single().await;
