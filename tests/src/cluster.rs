@@ -1,5 +1,6 @@
 //! A cluster of the real binary on this machine.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::app::App;
+use crate::browser;
 use crate::cli::{Cli, Ran};
 use crate::deployment::{Deployment, Instance, list, number_in, text};
 use crate::faults;
@@ -269,7 +271,44 @@ impl Cluster {
         Ok(instances)
     }
 
-    /// Ends all processes; true if none is left.
+    /// Process ids of a project's applications that really run, whatever the cluster says.
+    #[must_use]
+    pub fn applications(&self, project: &str) -> BTreeSet<u32> {
+        let mark = format!("TEMPS_PROJECT={project}");
+        let is_of_it = |pid: &u32| {
+            let is_sample = fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("hello"));
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            is_sample && environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        };
+        faults::processes_of(&self.root).into_iter().map(|(pid, _)| pid).filter(is_of_it).collect()
+    }
+
+    /// Waits until a project consists of `n` serving instances of one release, in the cluster's view and
+    /// in the operating system's, and every edge answers with this version.
+    ///
+    /// # Errors
+    /// When it does not within 20 seconds.
+    pub fn settled(&self, project: &str, n: usize, version: &str) -> Result {
+        let host = format!("{project}.localhost");
+        let mut seen = String::new();
+        let settled = wait::until("one version, complete and alone", Duration::from_secs(20), || {
+            let instances = self.instances(project).unwrap_or_default();
+            let slots: BTreeSet<u64> = instances.iter().map(|i| i.slot).collect();
+            let releases: BTreeSet<u64> = instances.iter().map(|i| i.release).collect();
+            let applications = self.applications(project).len();
+            let answer = |t: Target| browser::get(t.address, &host, "/").map(|p| p.version().to_owned());
+            let versions: BTreeSet<_> =
+                self.edges().into_iter().map(|t| answer(t).unwrap_or_default()).collect();
+            seen = format!("{applications} processes, answers of {versions:?}, instances {instances:?}");
+            instances.iter().all(|i| i.state == "serving")
+                && [instances.len(), slots.len(), applications] == [n; 3]
+                && releases.len() == 1
+                && versions.iter().eq([version])
+        });
+        settled.map_err(|trouble| Trouble::new(format!("{trouble}: {seen}")))
+    }
+
+    /// Ends all processes.
     fn clear(&mut self) -> Result {
         for node in &mut self.nodes {
             node.kill()?;

@@ -1,6 +1,5 @@
 //! Deployments under load while servers die at random moments. See `scripts/chaos`.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::json;
 use temps_tests::app::App;
 use temps_tests::cluster::{Cluster, DEPLOYMENT};
-use temps_tests::deployment::{Deployment, Instance};
+use temps_tests::deployment::Deployment;
 use temps_tests::load::{Load, Mix};
 use temps_tests::stage::{self, Stage, Verdict};
 use temps_tests::trouble::{Context, Result, Trouble};
@@ -142,7 +141,7 @@ impl Round {
             }
         };
         cluster.heal()?;
-        match self.wrong(cluster, &deployment)? {
+        match self.wrong(cluster, &deployment) {
             None => stage.say(&format!("{what}: {} in {seconds:.1?}", deployment.phase)),
             Some(wrong) => {
                 tally.wrong_end += 1;
@@ -155,34 +154,14 @@ impl Round {
     }
 
     /// What is wrong with the end of the deployment, if anything.
-    fn wrong(&self, cluster: &Cluster, deployment: &Deployment) -> Result<Option<String>> {
+    fn wrong(&self, cluster: &Cluster, deployment: &Deployment) -> Option<String> {
         if deployment.phase != "succeeded" {
-            return Ok(Some(format!("{} instead of succeeded: {}", deployment.phase, deployment.reason)));
+            return Some(format!("{} instead of succeeded: {}", deployment.phase, deployment.reason));
         }
         let starts = deployment.count("starting");
         if starts != INSTANCES {
-            return Ok(Some(format!("{starts} instances were started for {INSTANCES} places")));
+            return Some(format!("{starts} instances were started for {INSTANCES} places"));
         }
-        // The last old instance may still be on its way out when the deployment ends.
-        let mut instances: Vec<Instance> = Vec::new();
-        let settled = wait::until("the instances to settle", Duration::from_secs(15), || {
-            instances = cluster.instances("hello").unwrap_or_default();
-            instances.len() == INSTANCES && instances.iter().all(|i| i.state == "serving")
-        });
-        if settled.is_err() {
-            return Ok(Some(format!("not {INSTANCES} serving instances: {instances:?}")));
-        }
-        let slots: BTreeSet<u64> = instances.iter().map(|i| i.slot).collect();
-        let releases: BTreeSet<u64> = instances.iter().map(|i| i.release).collect();
-        if slots.len() != INSTANCES || releases.len() != 1 {
-            return Ok(Some(format!("places or releases are wrong: {instances:?}")));
-        }
-        for target in cluster.edges() {
-            let page = temps_tests::browser::get(target.address, "hello.localhost", "/")?;
-            if page.version() != self.version {
-                return Ok(Some(format!("{} answers {}", target.name, page.version())));
-            }
-        }
-        Ok(None)
+        cluster.settled("hello", INSTANCES, &self.version).err().map(|trouble| trouble.to_string())
     }
 }

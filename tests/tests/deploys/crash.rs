@@ -27,6 +27,7 @@ pub(crate) fn crash_loop(cluster: &mut Cluster) -> Result {
         "the command shows no log: {ran:#?}"
     );
 
+    cluster.settled("hello", 3, "v1")?;
     let load = Load::start(cluster.edges(), Mix::short("hello.localhost"));
     wait::nap(Duration::from_secs(3))?;
     let report = load.stop()?;

@@ -3,26 +3,11 @@
 use std::time::Duration;
 
 use temps_tests::app::App;
-use temps_tests::browser;
 use temps_tests::cluster::{Cluster, DEPLOYMENT};
 use temps_tests::deployment::{Deployment, list, number_in};
 use temps_tests::load::{Load, Mix};
 use temps_tests::trouble::{Result, Trouble};
 use temps_tests::{check, check_eq, wait};
-
-/// One version on all edges and in the cluster's own view.
-fn one_version(cluster: &Cluster, version: &str) -> Result {
-    for target in cluster.edges() {
-        for _ in 0..6 {
-            let page = browser::get(target.address, "hello.localhost", "/")?;
-            check_eq!(page.version(), version, "through {}", target.name);
-        }
-    }
-    wait::until("three serving instances", Duration::from_secs(15), || {
-        let all = cluster.instances("hello").unwrap_or_default();
-        all.len() == 3 && all.iter().all(|i| i.state == "serving" && i.release == all[0].release)
-    })
-}
 
 fn numbers(cluster: &Cluster) -> Result<Vec<u64>> {
     let shown = cluster.cli().json(&["deployments", "list", "-p", "hello"])?;
@@ -55,7 +40,7 @@ pub(crate) fn later_wins(cluster: &mut Cluster) -> Result {
         let loser = &ends[0];
         check!(matches!(loser.phase.as_str(), "succeeded" | "superseded"), "{}", loser.story());
         check_eq!(ends[1].phase, "succeeded", "{}", ends[1].story());
-        one_version(cluster, &accepted[1].1)?;
+        cluster.settled("hello", 3, &accepted[1].1)?;
     }
     Ok(())
 }
@@ -80,7 +65,7 @@ pub(crate) fn cancel(cluster: &mut Cluster) -> Result {
     cluster.cli().text(&["deployments", "cancel", &number.to_string(), "-y"])?;
     let deployment = cluster.await_end(number, DEPLOYMENT)?;
     check_eq!(deployment.phase, "cancelled", "{}", deployment.story());
-    one_version(cluster, "v1")?;
+    cluster.settled("hello", 3, "v1")?;
     let report = load.stop()?;
     check!(report.is_clean(), "{}\n{}", report.table(), deployment.story());
     Ok(())
@@ -101,7 +86,7 @@ pub(crate) fn orphaned(cluster: &mut Cluster) -> Result {
         command.kill()?;
         command.wait()?;
         check_eq!(cluster.await_end(number, DEPLOYMENT)?.phase, "succeeded", "killed when {phase}");
-        one_version(cluster, &version)?;
+        cluster.settled("hello", 3, &version)?;
     }
     Ok(())
 }

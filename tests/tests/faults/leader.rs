@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use temps_tests::app::App;
-use temps_tests::browser;
 use temps_tests::cluster::{Cluster, DEPLOYMENT};
 use temps_tests::deployment::{Deployment, number_in};
 use temps_tests::load::{Load, Mix};
@@ -23,22 +22,6 @@ fn kill_at(cluster: &mut Cluster, number: u64, kind: &str) -> Result {
     cluster.nodes[leader].restart()
 }
 
-fn three_of(cluster: &Cluster, version: &str) -> Result {
-    wait::until("three serving instances", Duration::from_secs(20), || {
-        let all = cluster.instances("hello").unwrap_or_default();
-        all.len() == 3 && all.iter().all(|i| i.state == "serving" && i.release == all[0].release)
-    })?;
-    for target in cluster.edges() {
-        check_eq!(
-            browser::get(target.address, "hello.localhost", "/")?.version(),
-            version,
-            "{}",
-            target.name
-        );
-    }
-    Ok(())
-}
-
 /// Whatever the rollout was doing, the next leader goes on: nothing twice, nothing left out.
 pub(crate) fn killed_at_every_phase(cluster: &mut Cluster) -> Result {
     cluster.deploy_well(&App::quick("v0")?)?;
@@ -53,7 +36,7 @@ pub(crate) fn killed_at_every_phase(cluster: &mut Cluster) -> Result {
         check_eq!(deployment.count("starting"), 3, "killed at {kind}\n{}", deployment.story());
         check_eq!(deployment.started_twice(), Vec::<String>::new(), "killed at {kind}");
         cluster.heal()?;
-        three_of(cluster, &version)?;
+        cluster.settled("hello", 3, &version)?;
     }
     let report = load.stop()?;
     check!(report.is_clean(), "{}", report.table());
@@ -72,7 +55,7 @@ pub(crate) fn killed_during_a_rollback(cluster: &mut Cluster) -> Result {
     let deployment: Deployment = cluster.await_end(number, DEPLOYMENT)?;
     check_eq!(deployment.phase, "succeeded", "{}", deployment.story());
     cluster.heal()?;
-    three_of(cluster, "v1")?;
+    cluster.settled("hello", 3, "v1")?;
 
     // A release that fails is taken back by the next leader, too.
     let number = cluster.deploy_detached(&App::quick("v3")?.env("NEVER_HEALTHY", "1")?)?;
@@ -80,7 +63,7 @@ pub(crate) fn killed_during_a_rollback(cluster: &mut Cluster) -> Result {
     let deployment = cluster.await_end(number, DEPLOYMENT)?;
     check_eq!(deployment.phase, "rolled_back", "{}", deployment.story());
     cluster.heal()?;
-    three_of(cluster, "v1")?;
+    cluster.settled("hello", 3, "v1")?;
     let report = load.stop()?;
     check!(report.is_clean(), "{}", report.table());
     Ok(())

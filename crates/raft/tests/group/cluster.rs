@@ -1,7 +1,8 @@
 //! Some nodes, and what tests do with them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -180,6 +181,21 @@ impl Drop for Cluster {
             self.net.hang_up(&address(id));
             node.runtime.shutdown_background();
         }
+        // RocksDB aborts a process that exits while one of its threads still runs.
+        let data = std::fs::read_dir(self.directory.path()).into_iter().flatten().flatten();
+        for held in data.map(|entry| entry.path().join("raft").join("held")) {
+            wait_until_free(&held);
+        }
+    }
+}
+
+fn wait_until_free(held: &Path) {
+    let until = std::time::Instant::now() + PATIENCE;
+    while let Ok(file) = File::open(held)
+        && file.try_lock().is_err()
+        && std::time::Instant::now() < until
+    {
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
