@@ -17,9 +17,9 @@ use tracing::debug;
 
 use crate::caller::Caller;
 use crate::desk::{Answer, Desk, Lines};
+use crate::limits;
 use crate::reads::find;
 use crate::refusal::unanswered;
-use crate::limits;
 
 /// The most lines of one node in one answer, and of an instance that appears while it is followed.
 const LINES_MAX: u32 = 10_000;
