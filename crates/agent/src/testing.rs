@@ -15,28 +15,10 @@ pub(crate) fn digest(name: &str) -> String {
 /// Instance 7 of an HTTP process on node 1.
 pub(crate) fn work(want: Want, seen: Seen) -> Work {
     let instance = Instance {
-        id: InstanceId(7),
-        environment: EnvironmentId(1),
-        release: ReleaseId(1),
-        process: "web".to_owned(),
-        slot: 0,
-        node: NodeId(1),
-        deployment: None,
         want,
         seen,
         was_ready: seen >= Seen::Ready,
-        admitted: None,
-        withdrawn: None,
-        endpoint: None,
-        attempts: 0,
-        last_check: None,
-        drain_deadline: None,
-        draining: None,
-        drained: false,
-        cut: 0,
-        exit: None,
-        lost: false,
-        created_at: 0,
+        ..Instance::new(InstanceId(7), EnvironmentId(1), ReleaseId(1), "web", NodeId(1))
     };
     Work {
         instance,

@@ -192,28 +192,10 @@ mod tests {
 
     fn instance(want: Want, seen: Seen) -> Instance {
         Instance {
-            id: InstanceId(7),
-            environment: EnvironmentId(1),
-            release: ReleaseId(3),
-            process: "web".to_owned(),
-            slot: 0,
-            node: NodeId(2),
-            deployment: Some(DeploymentId(42)),
             want,
             seen,
-            was_ready: false,
-            admitted: None,
-            withdrawn: None,
-            endpoint: None,
-            attempts: 0,
-            last_check: None,
-            drain_deadline: None,
-            draining: None,
-            drained: false,
-            cut: 0,
-            exit: None,
-            lost: false,
-            created_at: 0,
+            deployment: Some(DeploymentId(42)),
+            ..Instance::new(InstanceId(7), EnvironmentId(1), ReleaseId(3), "web", NodeId(2))
         }
     }
 

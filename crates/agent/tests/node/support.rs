@@ -13,8 +13,7 @@ use temps_agent::runtime::process::{ProcessOptions, ProcessRuntime};
 use temps_agent::runtime::{Condition, Found, Job, Runtime};
 use temps_core::assignment::Work;
 use temps_core::model::{
-    Artifact, EnvironmentId, Health, Instance, InstanceId, NodeId, Opaque, ProcessSpec, ReleaseId, Seen,
-    Spec, Want,
+    Artifact, EnvironmentId, Health, Instance, InstanceId, NodeId, Opaque, ProcessSpec, ReleaseId, Spec,
 };
 
 pub(crate) const NODE: NodeId = NodeId(1);
@@ -106,30 +105,7 @@ impl Place {
         let what = artifact(&bytes);
         let file = self.dir.path().join(&what.digest);
         std::fs::write(&file, &bytes).expect("written");
-        let instance = Instance {
-            id: InstanceId(id),
-            environment: EnvironmentId(1),
-            release: ReleaseId(3),
-            process: "web".to_owned(),
-            slot: 0,
-            node: NODE,
-            deployment: None,
-            want: Want::Run,
-            seen: Seen::Pending,
-            was_ready: false,
-            admitted: None,
-            withdrawn: None,
-            endpoint: None,
-            attempts: 0,
-            last_check: None,
-            drain_deadline: None,
-            draining: None,
-            drained: false,
-            cut: 0,
-            exit: None,
-            lost: false,
-            created_at: 0,
-        };
+        let instance = Instance::new(InstanceId(id), EnvironmentId(1), ReleaseId(3), "web", NODE);
         let work = Work {
             instance,
             artifact: what,

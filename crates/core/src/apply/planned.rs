@@ -114,28 +114,10 @@ impl Change<'_> {
         self.state.last.instance += 1;
         let id = InstanceId(self.state.last.instance);
         let instance = Instance {
-            id,
-            environment,
-            release,
-            process: process.to_owned(),
             slot,
-            node,
             deployment,
-            want: Want::Run,
-            seen: Seen::Pending,
-            was_ready: false,
-            admitted: None,
-            withdrawn: None,
-            endpoint: None,
-            attempts: 0,
-            last_check: None,
-            drain_deadline: None,
-            draining: None,
-            drained: false,
-            cut: 0,
-            exit: None,
-            lost: false,
             created_at: self.state.clock,
+            ..Instance::new(id, environment, release, process, node)
         };
         self.state.instances.insert(id, instance);
         self.emit_live(environment, What::Starting { instance: id, node });

@@ -125,6 +125,41 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// A new instance of a release's process on a node: wanted, in the first place, and nothing seen of it yet.
+    #[must_use]
+    pub fn new(
+        id: InstanceId,
+        environment: EnvironmentId,
+        release: ReleaseId,
+        process: &str,
+        node: NodeId,
+    ) -> Self {
+        Self {
+            id,
+            environment,
+            release,
+            process: process.to_owned(),
+            slot: 0,
+            node,
+            deployment: None,
+            want: Want::Run,
+            seen: Seen::Pending,
+            was_ready: false,
+            admitted: None,
+            withdrawn: None,
+            endpoint: None,
+            attempts: 0,
+            last_check: None,
+            drain_deadline: None,
+            draining: None,
+            drained: false,
+            cut: 0,
+            exit: None,
+            lost: false,
+            created_at: 0,
+        }
+    }
+
     /// Wanted, running or about to, and on a node that counts.
     #[must_use]
     pub fn counts(&self) -> bool {
