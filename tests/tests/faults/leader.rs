@@ -33,7 +33,10 @@ pub(crate) fn killed_at_every_phase(cluster: &mut Cluster) -> Result {
         kill_at(cluster, number, kind)?;
         let deployment = cluster.await_end(number, DEPLOYMENT)?;
         check_eq!(deployment.phase, "succeeded", "killed at {kind}\n{}", deployment.story());
-        check_eq!(deployment.count("starting"), 3, "killed at {kind}\n{}", deployment.story());
+        for line in ["starting", "admitted", "draining", "drained", "removed", "ended"] {
+            let expected = if line == "ended" { 1 } else { 3 };
+            check_eq!(deployment.count(line), expected, "{line}, killed at {kind}\n{}", deployment.story());
+        }
         check_eq!(deployment.started_twice(), Vec::<String>::new(), "killed at {kind}");
         cluster.heal()?;
         cluster.settled("hello", 3, &version)?;

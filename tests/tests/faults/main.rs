@@ -1,6 +1,7 @@
 //! Deployments and traffic while parts of the cluster are dead, frozen or alone.
 
 mod leader;
+mod lost;
 mod quorum;
 mod writes;
 
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
         ("a_rollout_survives_its_leader_at_every_phase", leader::killed_at_every_phase),
         ("a_rollback_survives_its_leader", leader::killed_during_a_rollback),
         ("a_frozen_leader_moves_nothing", leader::frozen),
+        ("a_rollout_goes_on_without_a_lost_node", lost::for_longer_than_its_lease),
         ("failover_takes_seconds", writes::failover),
         ("acknowledged_writes_survive_kills", writes::kept),
         ("no_quorum_is_no_outage", quorum::alone),

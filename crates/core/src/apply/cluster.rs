@@ -1,8 +1,9 @@
 //! Nodes and tokens.
 
+use super::planned::UNHEARD;
 use super::{Answer, Change, done, invalid, not_found, unchanged, validate};
 use crate::command::{Made, NewNode, Outcome, Rejection};
-use crate::model::{JoinToken, Millis, Node, NodeId, NodeStatus, Role, Token, TokenId, What};
+use crate::model::{JoinToken, Millis, Node, NodeId, NodeStatus, Role, Token, TokenId, Want, What};
 
 impl Change<'_> {
     pub(super) fn found(&mut self, domain: &str, token_hash: &str) -> Answer {
@@ -115,8 +116,17 @@ impl Change<'_> {
                 };
                 node.status = status;
                 changed = true;
+                let mut draining = Vec::new();
                 for instance in self.state.instances.values_mut().filter(|i| i.node == *id) {
                     instance.lost = status == NodeStatus::Lost;
+                    // Its edge served on by an old table: what it has begun gets the whole drain timeout.
+                    if instance.want == Want::Drain {
+                        instance.drain_timed = None;
+                        draining.push(instance.id);
+                    }
+                }
+                for instance in draining {
+                    self.give_time(instance, UNHEARD);
                 }
                 let what = match status {
                     NodeStatus::Lost => What::NodeLost { node: *id },
@@ -135,6 +145,7 @@ impl Change<'_> {
                 }
             }
         }
+        self.time_drains();
         if changed { Outcome::Done(Made::Nothing) } else { Outcome::NoChange(Made::Nothing) }
     }
 }

@@ -1,12 +1,16 @@
 //! What the planner decided.
 
 use super::{Answer, Change, done};
+use crate::assignment::withdrawn_everywhere;
 use crate::command::{Action, Rejection};
 use crate::model::{
-    Deployment, DeploymentId, EnvironmentId, Instance, InstanceId, NodeId, Phase, Progress, ReleaseId, Seen,
-    Want, What,
+    Deployment, DeploymentId, EnvironmentId, Instance, InstanceId, Millis, NodeId, Phase, Progress,
+    ReleaseId, Seen, Want, What,
 };
 use crate::strategy;
+
+/// An edge that has not withdrawn an instance after this, though its node answers, is not waited for.
+pub(super) const UNHEARD: Millis = 60_000;
 
 impl Change<'_> {
     pub(super) fn planned(&mut self, seen: u64, actions: &[Action]) -> Answer {
@@ -135,12 +139,34 @@ impl Change<'_> {
     }
 
     fn drain(&mut self, id: InstanceId) {
-        let (index, clock) = (self.index, self.state.clock);
+        let index = self.index;
         let Some(found) = self.state.instances.get_mut(&id).filter(|i| i.want == Want::Run) else { return };
-        let timeout = self.state.releases.get(&found.release).map_or(0, |r| r.spec.deploy.drain_timeout);
         found.want = Want::Drain;
         found.withdrawn = Some(index);
-        found.drain_deadline = Some(clock + timeout);
+        self.give_time(id, UNHEARD);
+        self.time_drains();
+    }
+
+    /// The drain of an instance ends so long after its drain timeout at the latest.
+    pub(super) fn give_time(&mut self, id: InstanceId, more: Millis) {
+        let clock = self.state.clock;
+        let Some(found) = self.state.instances.get_mut(&id) else { return };
+        let timeout = self.state.releases.get(&found.release).map_or(0, |r| r.spec.deploy.drain_timeout);
+        found.drain_deadline = Some(clock.saturating_add(timeout).saturating_add(more));
+    }
+
+    /// The drain timeout of an instance runs from the moment when every live edge has withdrawn it: what
+    /// came before from an edge that had not heard yet has the whole time to end, too.
+    pub(super) fn time_drains(&mut self) {
+        let draining = self.state.instances.values().filter(|i| i.want == Want::Drain && !i.lost);
+        let waits = |i: &&Instance| i.drain_timed.is_none() && withdrawn_everywhere(self.state, i);
+        let begin: Vec<_> = draining.filter(waits).map(|i| i.id).collect();
+        for id in begin {
+            self.give_time(id, 0);
+            if let Some(found) = self.state.instances.get_mut(&id) {
+                found.drain_timed = Some(self.state.clock);
+            }
+        }
     }
 
     fn stop(&mut self, id: InstanceId) {

@@ -95,6 +95,7 @@ impl Change<'_> {
         match self.state.nodes.get_mut(&node) {
             Some(found) if found.applied < index => {
                 found.applied = index;
+                self.time_drains();
                 true
             }
             Some(_) | None => false,

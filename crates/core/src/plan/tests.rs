@@ -172,8 +172,10 @@ fn a_drain_ends_at_its_timeout() {
     let lines: Vec<_> = cluster.state.events.values().map(|e| e.what.line()).collect();
     let told = lines.iter().filter(|l| l.contains("draining")).collect::<Vec<_>>();
     assert_eq!(told, ["Old container draining (12 active connections)"], "told once, however often reported");
+    cluster.now += 5_000;
+    cluster.serve();
     let wake = plan(&cluster.state, cluster.now).wake_at;
-    assert_eq!(wake, Some(cluster.now + 30_000), "the default drain timeout");
+    assert_eq!(wake, Some(cluster.now + 30_000), "the default drain timeout, from when every edge knows");
     cluster.now += 29_999;
     assert_eq!(cluster.plan(), [""; 0]);
     cluster.now += 1;
@@ -209,6 +211,30 @@ fn a_lost_node_is_made_good_and_its_return_leaves_no_surplus() {
     cluster.serve();
     let said = cluster.plan();
     assert!(matches!(&said[..], [one] if one.starts_with("drain")), "{said:?}");
+}
+
+#[test]
+fn a_returning_node_gets_the_whole_drain_timeout() {
+    let mut cluster = first_release();
+    cluster.deploy('b');
+    cluster.plan();
+    cluster.ready(4);
+    cluster.plan();
+    cluster.serve();
+    assert_eq!(cluster.plan(), ["drain i1"]);
+    cluster.write(Command::Liveness { lost: vec![NodeId(1)], back: vec![] });
+    cluster.plan();
+    cluster.now += 3_600_000;
+    cluster.write(Command::Liveness { lost: vec![], back: vec![NodeId(1)] });
+    assert!(
+        !cluster.plan().contains(&"stop i1".to_owned()),
+        "its edge has been serving with it all the time"
+    );
+    cluster.serve();
+    cluster.now += 29_999;
+    assert!(!cluster.plan().contains(&"stop i1".to_owned()));
+    cluster.now += 1;
+    assert!(cluster.plan().contains(&"stop i1".to_owned()));
 }
 
 #[test]
