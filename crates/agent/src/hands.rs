@@ -301,7 +301,7 @@ impl Hands {
         self.locals.retain(|id, local| {
             assigned.instances.contains_key(id) || !matches!(local.stage, Stage::Removed(_))
         });
-        self.look_at_drains(now);
+        self.look_at_drains();
         self.report(now);
         let view = LocalView::of(&self.assigned, &self.locals);
         self.view.send_if_modified(|old| {
@@ -346,13 +346,13 @@ impl Hands {
         }
     }
 
-    fn look_at_drains(&mut self, now: Instant) {
+    fn look_at_drains(&mut self) {
         let edge = self.edge.borrow();
         for (id, work) in self.assigned.instances.iter().filter(|(_, w)| w.instance.want == Want::Drain) {
             if let Some(local) = self.locals.get_mut(id)
                 && local.phase() == crate::diff::Phase::Draining
             {
-                local.drain.look(work, self.assigned.index, &edge, now);
+                local.drain.look(work, self.assigned.index, &edge);
             }
         }
     }

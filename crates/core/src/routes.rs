@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::assignment::withdrawn_everywhere;
 use crate::model::{ClusterState, Environment, Instance, NodeId, Project, ReleaseId, Seen, Spec, Want};
 use crate::table::{Choice, Peer, Route, Table, Target};
 
@@ -118,6 +119,9 @@ fn local(state: &ClusterState, environment: &Environment, node: NodeId, choices:
         .values()
         .filter(|i| i.environment == environment.id && i.node == node && i.admitted.is_some())
         .filter(|i| i.want <= Want::Drain && matches!(i.seen, Seen::Ready | Seen::Unready))
+        // Once every live edge has withdrawn it, only a lost one can still forward to it, by an old table
+        // and for ever: it is told to choose again.
+        .filter(|i| i.want == Want::Run || !withdrawn_everywhere(state, i))
         .filter(|i| is_http(state, i))
         .filter_map(|i| {
             let full = i.want == Want::Run && (i.seen == Seen::Ready || chosen(i) && !any_serves_here(i));

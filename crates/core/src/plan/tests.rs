@@ -269,5 +269,9 @@ fn a_withdrawn_instance_still_serves_what_is_forwarded() {
     assert!(table.routes[0].choices.iter().all(|c| c.node != NodeId(1) || c.release.0 == 2));
     let draining: Vec<_> = table.routes[0].local.iter().map(|t| (t.instance.0, t.draining)).collect();
     assert_eq!(draining, [(1, true), (4, false)]);
+    cluster.serve();
+    let table = routes(&cluster.state, NodeId(1));
+    let left: Vec<_> = table.routes[0].local.iter().map(|t| t.instance.0).collect();
+    assert_eq!(left, [4], "once every live edge knows, whoever still asks for it is to choose again");
     assert_eq!(cluster.state.deployments.values().next_back().unwrap().phase, Phase::Stepping);
 }
