@@ -314,11 +314,11 @@ impl Cluster {
             node.kill()?;
         }
         self.nodes.iter_mut().try_for_each(Node::clear)?;
-        let left = faults::processes_of(&self.root);
-        if left.is_empty() {
-            return Ok(());
+        // The children of what was ended are still on their way out for a moment.
+        for (pid, line) in faults::processes_of(&self.root) {
+            faults::await_end(pid).context(format!("left behind: {line}"))?;
         }
-        Err(Trouble::new(format!("these processes were left behind: {left:?}")))
+        Ok(())
     }
 
     /// Ends everything and deletes the directory.
