@@ -45,13 +45,7 @@ pub struct AgentOptions {
 
 /// The hands of one node.
 pub struct Agent {
-    ledger: Arc<dyn Ledger>,
-    runtime: Arc<dyn Runtime>,
-    store: Arc<Store>,
-    fetch: Arc<dyn Fetch>,
-    edge: watch::Receiver<EdgeReport>,
-    view: watch::Sender<LocalView>,
-    boot: u64,
+    tools: Tools,
 }
 
 impl Agent {
@@ -66,7 +60,7 @@ impl Agent {
             ports: options.ports,
             supervisor: options.supervisor,
         })?;
-        Ok(Self {
+        let tools = Tools {
             ledger: options.ledger,
             runtime: Arc::new(runtime),
             store,
@@ -74,43 +68,36 @@ impl Agent {
             edge: options.edge,
             view: watch::Sender::new(LocalView::default()),
             boot: options.boot,
-        })
+        };
+        Ok(Self { tools })
     }
 
     /// The artifacts of this node: uploads go in here, other nodes read from here.
     #[must_use]
     pub fn store(&self) -> Arc<Store> {
-        Arc::clone(&self.store)
+        Arc::clone(&self.tools.store)
     }
 
     /// What this node sees of its own instances, at once and without a quorum.
     #[must_use]
     pub fn local_view(&self) -> watch::Receiver<LocalView> {
-        self.view.subscribe()
+        self.tools.view.subscribe()
     }
 
     /// Reads logs of this node's instances, also while the agent runs.
     #[must_use]
     pub fn logs(&self) -> Logs {
-        Logs { runtime: Arc::clone(&self.runtime) }
+        Logs { runtime: Arc::clone(&self.tools.runtime) }
     }
 
     /// Makes the node match its assignment until `shutdown`; then returns at once and stops nothing.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut changes = self.ledger.changes();
-        let mut leadership = self.ledger.leadership();
+        let mut changes = self.tools.ledger.changes();
+        let mut leadership = self.tools.ledger.leadership();
         let mut led = *leadership.borrow_and_update();
-        let mut stored = self.store.changes();
-        let mut edge = self.edge.clone();
-        let (mut hands, mut events) = Hands::new(Tools {
-            ledger: self.ledger,
-            runtime: self.runtime,
-            store: self.store,
-            fetch: self.fetch,
-            edge: self.edge,
-            view: self.view,
-            boot: self.boot,
-        });
+        let mut stored = self.tools.store.changes();
+        let mut edge = self.tools.edge.clone();
+        let (mut hands, mut events) = Hands::new(self.tools);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         hands.list_after(Duration::ZERO);

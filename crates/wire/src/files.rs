@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Readers {
+pub enum Readers {
     /// Everybody on the machine: mode 0644.
     All,
     /// Its owner alone: mode 0600.
@@ -15,7 +15,10 @@ pub(crate) enum Readers {
 }
 
 /// Replaces the file at once, and returns when that survives a power loss.
-pub(crate) fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
+///
+/// # Errors
+/// The file cannot be written; then the old one is there.
+pub fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
     };

@@ -5,7 +5,7 @@
 pub mod client;
 pub mod codec;
 mod connect;
-mod files;
+pub mod files;
 pub mod identity;
 pub mod peers;
 pub mod proto;

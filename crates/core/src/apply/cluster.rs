@@ -121,7 +121,7 @@ impl Change<'_> {
                     instance.lost = status == NodeStatus::Lost;
                     // Its edge served on by an old table: what it has begun gets the whole drain timeout.
                     if instance.want == Want::Drain {
-                        instance.drain_timed = None;
+                        instance.drain_timed = false;
                         draining.push(instance.id);
                     }
                 }

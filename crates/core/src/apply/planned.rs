@@ -4,7 +4,7 @@ use super::{Answer, Change, done};
 use crate::assignment::withdrawn_everywhere;
 use crate::command::{Action, Rejection};
 use crate::model::{
-    Deployment, DeploymentId, EnvironmentId, Instance, InstanceId, Millis, NodeId, Phase, Progress,
+    Cause, Deployment, DeploymentId, EnvironmentId, Instance, InstanceId, Millis, NodeId, Phase, Progress,
     ReleaseId, Seen, Want, What,
 };
 use crate::strategy;
@@ -47,23 +47,7 @@ impl Change<'_> {
                 }
             }
             Action::Watch { deployment } => self.watch(*deployment),
-            Action::Revert { deployment, cause } => {
-                let Some(found) = self.state.deployments.get_mut(deployment) else { return };
-                if !matches!(found.phase, Phase::Stepping | Phase::Watching) {
-                    return;
-                }
-                found.phase = Phase::Reverting;
-                found.cause = Some(cause.clone());
-                let (environment, from, to) = (found.environment, found.from, found.to);
-                let rules = self.state.releases.get(&to).map(|r| r.spec.deploy.deadline);
-                let deadline = self.state.clock + rules.unwrap_or_default();
-                if let Some(found) = self.state.deployments.get_mut(deployment) {
-                    found.deadline = Some(deadline);
-                }
-                self.forgive(environment);
-                let what = What::Reverting { cause: cause.clone(), to: from };
-                self.emit(Some(*deployment), Some(environment), what);
-            }
+            Action::Revert { deployment, cause } => self.revert(*deployment, cause),
             Action::End { deployment, phase } => self.end(*deployment, *phase),
         }
     }
@@ -92,8 +76,8 @@ impl Change<'_> {
             progress.insert(process.clone(), Progress { steps, at: 0, hold_until: None });
         }
         let deadline = self.state.clock + spec.deploy.deadline;
-        let (id_of, started) = (environment.id, self.state.clock);
-        self.forgive(id_of);
+        let (environment, started) = (environment.id, self.state.clock);
+        self.forgive(environment);
         if let Some(found) = self.state.deployments.get_mut(&id) {
             found.phase = Phase::Stepping;
             found.from = from;
@@ -144,7 +128,6 @@ impl Change<'_> {
         found.want = Want::Drain;
         found.withdrawn = Some(index);
         self.give_time(id, UNHEARD);
-        self.time_drains();
     }
 
     /// The drain of an instance ends so long after its drain timeout at the latest.
@@ -159,12 +142,12 @@ impl Change<'_> {
     /// came before from an edge that had not heard yet has the whole time to end, too.
     pub(super) fn time_drains(&mut self) {
         let draining = self.state.instances.values().filter(|i| i.want == Want::Drain && !i.lost);
-        let waits = |i: &&Instance| i.drain_timed.is_none() && withdrawn_everywhere(self.state, i);
+        let waits = |i: &&Instance| !i.drain_timed && withdrawn_everywhere(self.state, i);
         let begin: Vec<_> = draining.filter(waits).map(|i| i.id).collect();
         for id in begin {
             self.give_time(id, 0);
             if let Some(found) = self.state.instances.get_mut(&id) {
-                found.drain_timed = Some(self.state.clock);
+                found.drain_timed = true;
             }
         }
     }
@@ -193,6 +176,28 @@ impl Change<'_> {
         }
     }
 
+    fn revert(&mut self, id: DeploymentId, cause: &Cause) {
+        let Some(found) = self.state.deployments.get_mut(&id) else { return };
+        if !matches!(found.phase, Phase::Stepping | Phase::Watching) {
+            return;
+        }
+        let allowed = self.state.releases.get(&found.to).map_or(0, |r| r.spec.deploy.deadline);
+        found.phase = Phase::Reverting;
+        found.cause = Some(cause.clone());
+        found.deadline = Some(self.state.clock + allowed);
+        let (environment, from) = (found.environment, found.from);
+        self.forgive(environment);
+        self.emit(Some(id), Some(environment), What::Reverting { cause: cause.clone(), to: from });
+    }
+
+    /// A new try is not slowed down by what failed before it.
+    fn forgive(&mut self, environment: EnvironmentId) {
+        if let Some(environment) = self.state.environments.get_mut(&environment) {
+            environment.crashes = 0;
+            environment.backoff_until = 0;
+        }
+    }
+
     pub(super) fn end(&mut self, id: DeploymentId, phase: Phase) {
         let clock = self.state.clock;
         let Some(found) = self.state.deployments.get_mut(&id) else { return };
@@ -210,16 +215,6 @@ impl Change<'_> {
         }
         self.forgive(environment);
         self.emit(Some(id), Some(environment), What::Ended { phase, errors });
-    }
-}
-
-impl Change<'_> {
-    /// A new try is not slowed down by what failed before it.
-    fn forgive(&mut self, environment: EnvironmentId) {
-        if let Some(environment) = self.state.environments.get_mut(&environment) {
-            environment.crashes = 0;
-            environment.backoff_until = 0;
-        }
     }
 }
 

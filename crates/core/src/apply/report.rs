@@ -180,8 +180,7 @@ impl Change<'_> {
         self.emit_live(environment, What::Healthy { instance: id, node, attempts });
         let rules = self.state.releases.get(&release).map_or(0, |r| r.spec.deploy.deadline);
         let deadline = self.state.clock + rules;
-        let live =
-            self.state.deployments.values_mut().find(|d| d.environment == environment && d.phase.is_live());
+        let live = self.state.live_mut(environment);
         if let Some(live) = live.filter(|d| d.deadline.is_some()) {
             live.deadline = live.deadline.max(Some(deadline));
         }
@@ -193,8 +192,7 @@ impl Change<'_> {
             (instance.environment, instance.was_ready, instance.deployment);
         let how = exit.map_or_else(|| "unknown".to_owned(), Exit::how);
         self.emit_live(environment, What::Crashed { instance: id, node, how });
-        let live =
-            self.state.deployments.values_mut().find(|d| d.environment == environment && d.phase.is_live());
+        let live = self.state.live_mut(environment);
         match live {
             Some(live) if Some(live.id) == deployment && live.phase != Phase::Reverting => {
                 live.crashes += u32::from(was_ready);
@@ -217,8 +215,7 @@ impl Change<'_> {
     }
 
     fn traffic(&mut self, node: NodeId, environment: EnvironmentId, new: Traffic) -> bool {
-        let live =
-            self.state.deployments.values_mut().find(|d| d.environment == environment && d.phase.is_live());
+        let live = self.state.live_mut(environment);
         let Some(live) = live else { return false };
         let restarted = live.traffic.get(&node).is_some_and(|old| new.requests < old.requests);
         if restarted {

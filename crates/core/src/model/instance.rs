@@ -110,8 +110,8 @@ pub struct Instance {
     pub last_check: Option<String>,
     /// When draining must end, on the cluster clock.
     pub drain_deadline: Option<Millis>,
-    /// When every live edge had withdrawn it: the drain timeout runs from then on.
-    pub drain_timed: Option<Millis>,
+    /// Every live edge has withdrawn it, and since then its drain timeout runs.
+    pub drain_timed: bool,
     /// What was in flight when it was withdrawn, once its node told.
     pub draining: Option<u64>,
     /// Set by the node: nothing is in flight, and every live edge has withdrawn it.
@@ -153,7 +153,7 @@ impl Instance {
             attempts: 0,
             last_check: None,
             drain_deadline: None,
-            drain_timed: None,
+            drain_timed: false,
             draining: None,
             drained: false,
             cut: 0,

@@ -34,6 +34,11 @@ impl ClusterState {
         self.deployments_of(environment).find(|d| d.phase.is_live())
     }
 
+    /// As [`ClusterState::live`], to be changed.
+    pub(crate) fn live_mut(&mut self, environment: EnvironmentId) -> Option<&mut Deployment> {
+        self.deployments.values_mut().find(|d| d.environment == environment && d.phase.is_live())
+    }
+
     /// The deployment of an environment that waits, if one does.
     #[must_use]
     pub fn queued(&self, environment: EnvironmentId) -> Option<&Deployment> {

@@ -131,6 +131,18 @@ fn first_release() -> Cluster {
     cluster
 }
 
+/// The second release's first instance serves, and the one it replaces was just withdrawn.
+fn first_drain() -> Cluster {
+    let mut cluster = first_release();
+    cluster.deploy('b');
+    cluster.plan();
+    cluster.ready(4);
+    cluster.plan();
+    cluster.serve();
+    assert_eq!(cluster.plan(), ["drain i1"]);
+    cluster
+}
+
 #[test]
 fn one_is_replaced_after_another_as_in_the_article() {
     let mut cluster = first_release();
@@ -159,13 +171,7 @@ fn one_is_replaced_after_another_as_in_the_article() {
 
 #[test]
 fn a_drain_ends_at_its_timeout() {
-    let mut cluster = first_release();
-    cluster.deploy('b');
-    cluster.plan();
-    cluster.ready(4);
-    cluster.plan();
-    cluster.serve();
-    cluster.plan();
+    let mut cluster = first_drain();
     for in_flight in [12, 0] {
         cluster.see(NodeId(1), Observation::Draining { instance: InstanceId(1), in_flight });
     }
@@ -215,13 +221,7 @@ fn a_lost_node_is_made_good_and_its_return_leaves_no_surplus() {
 
 #[test]
 fn a_returning_node_gets_the_whole_drain_timeout() {
-    let mut cluster = first_release();
-    cluster.deploy('b');
-    cluster.plan();
-    cluster.ready(4);
-    cluster.plan();
-    cluster.serve();
-    assert_eq!(cluster.plan(), ["drain i1"]);
+    let mut cluster = first_drain();
     cluster.write(Command::Liveness { lost: vec![NodeId(1)], back: vec![] });
     cluster.plan();
     cluster.now += 3_600_000;
@@ -257,13 +257,7 @@ fn tables_hold_what_serves_and_keep_an_unhealthy_last_one() {
 
 #[test]
 fn a_withdrawn_instance_still_serves_what_is_forwarded() {
-    let mut cluster = first_release();
-    cluster.deploy('b');
-    cluster.plan();
-    cluster.ready(4);
-    cluster.plan();
-    cluster.serve();
-    cluster.plan();
+    let mut cluster = first_drain();
     assert_eq!(cluster.state.instances[&InstanceId(1)].want, Want::Drain);
     let table = routes(&cluster.state, NodeId(1));
     assert!(table.routes[0].choices.iter().all(|c| c.node != NodeId(1) || c.release.0 == 2));

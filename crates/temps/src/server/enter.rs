@@ -11,7 +11,7 @@ use temps_ledger::{Ledger, Proposal};
 use temps_raft::RaftLedger;
 use temps_wire::client;
 use temps_wire::identity::{NodeIdentity, pending_csr};
-use temps_wire::proto::JoinRequest;
+use temps_wire::proto::{JoinRequest, JoinResponse};
 use temps_wire::token::{ApiToken, JoinToken};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -53,13 +53,18 @@ pub(super) async fn identity(config: &Config, entrance: &Entrance) -> Result<Nod
 }
 
 async fn join(config: &Config, dir: &Path, endpoint: &str, token: &str) -> Result<NodeIdentity> {
+    let (answer, key_pem) = ask(config, dir, endpoint, token).await?;
+    Ok(NodeIdentity::joined(answer.certificate, key_pem, answer.ca, answer.ca_key)?)
+}
+
+/// Asks a node of the cluster to let this one in. With the key that lies in `dir`, asking again is one join.
+async fn ask(config: &Config, dir: &Path, endpoint: &str, token: &str) -> Result<(JoinResponse, String)> {
     let token: JoinToken = token.parse().context("the join token")?;
     let (csr, key_pem) = pending_csr(dir)?;
-    let request = request(config, csr);
-    let answer = client::join(endpoint, &token, request)
+    let answer = client::join(endpoint, &token, request(config, csr))
         .await
         .with_context(|| format!("cannot join at {endpoint}"))?;
-    Ok(NodeIdentity::joined(answer.certificate, key_pem, answer.ca, answer.ca_key)?)
+    Ok((answer, key_pem))
 }
 
 fn request(config: &Config, csr: Vec<u8>) -> JoinRequest {
@@ -132,9 +137,10 @@ pub(super) fn stay_member(
 }
 
 async fn settle(config: &Config, ledger: &RaftLedger, id: NodeId, join: Option<(String, String)>) {
+    let dir = identity_dir(&config.data_dir);
     while !is_voter(ledger, id) {
         if let Some((endpoint, token)) = &join
-            && let Err(why) = ask_again(config, endpoint, token).await
+            && let Err(why) = ask(config, &dir, endpoint, token).await
         {
             debug!(why = format!("{why:#}"), "not a full member yet");
         }
@@ -156,14 +162,6 @@ async fn settle(config: &Config, ledger: &RaftLedger, id: NodeId, join: Option<(
 
 fn is_voter(ledger: &RaftLedger, id: NodeId) -> bool {
     ledger.status().members.get(&id).is_some_and(|member| member.voter)
-}
-
-async fn ask_again(config: &Config, endpoint: &str, token: &str) -> Result<()> {
-    let token: JoinToken = token.parse()?;
-    let dir = identity_dir(&config.data_dir);
-    let (csr, _) = pending_csr(&dir)?;
-    client::join(endpoint, &token, request(config, csr)).await?;
-    Ok(())
 }
 
 async fn tell(config: &Config, ledger: &RaftLedger, id: NodeId) -> Result<()> {

@@ -1,12 +1,12 @@
 //! The data directory: one server at a time, its pid, and how often it was started.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
+use temps_wire::files::Readers;
 
 /// One start of the server of a data directory; the directory is free again when it is dropped.
 pub(crate) struct Boot {
@@ -42,15 +42,8 @@ pub(crate) fn claim(data_dir: &Path) -> Result<Boot> {
 
 /// Writes a file that only its owner can read: either the old content is there afterwards, or the new.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let new = path.with_extension("new");
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    temps_wire::files::replace(path, content, Readers::Owner)
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
