@@ -8,15 +8,16 @@ use temps_core::model::{ClusterState, NodeId, NodeStatus};
 
 /// The change of standing that follows from how long each node has been silent, if any does.
 ///
-/// A node without an entry in `silence` is this one, or not heard of yet: it keeps its standing,
-/// except that the leader itself always counts.
+/// The leader itself always counts. Another node without an entry in `silence` keeps its standing.
 pub(crate) fn liveness(
     state: &ClusterState,
+    leader: NodeId,
     silence: &BTreeMap<NodeId, Duration>,
     lease: Duration,
 ) -> Option<Command> {
     let (mut lost, mut back) = (Vec::new(), Vec::new());
-    for (id, silent) in silence {
+    let own = (&leader, &Duration::ZERO);
+    for (id, silent) in silence.iter().filter(|(id, _)| **id != leader).chain([own]) {
         match state.nodes.get(id).map(|n| n.status) {
             Some(NodeStatus::Up) if *silent > lease => lost.push(*id),
             Some(NodeStatus::Lost) if *silent < lease / 2 => back.push(*id),

@@ -58,7 +58,8 @@ impl Control {
     /// Writes what is due now; returns how long nothing will be, unless something happens.
     async fn lead(&self) -> Duration {
         let state = self.ledger.state();
-        if let Some(command) = lease::liveness(&state, &self.ledger.silence(), self.lease) {
+        if let Some(command) = lease::liveness(&state, self.ledger.node(), &self.ledger.silence(), self.lease)
+        {
             return self.write("liveness", command).await;
         }
         let now = self.ledger.now();

@@ -91,11 +91,20 @@ async fn a_node_is_lost_after_its_lease_and_back_when_heard() {
     let ledger = founded().await;
     let lease = Duration::from_secs(10);
     let silent = |seconds| BTreeMap::from([(NodeId(1), Duration::from_secs(seconds))]);
-    assert_eq!(lease::liveness(&ledger.state(), &silent(9), lease), None);
-    let lost = lease::liveness(&ledger.state(), &silent(11), lease);
+    assert_eq!(lease::liveness(&ledger.state(), NodeId(9), &silent(9), lease), None);
+    let lost = lease::liveness(&ledger.state(), NodeId(9), &silent(11), lease);
     assert_eq!(lost, Some(Command::Liveness { lost: vec![NodeId(1)], back: vec![] }));
     write(&ledger, lost.unwrap()).await;
-    assert_eq!(lease::liveness(&ledger.state(), &silent(7), lease), None);
-    let back = lease::liveness(&ledger.state(), &silent(1), lease);
+    assert_eq!(lease::liveness(&ledger.state(), NodeId(9), &silent(7), lease), None);
+    let back = lease::liveness(&ledger.state(), NodeId(9), &silent(1), lease);
+    assert_eq!(back, Some(Command::Liveness { lost: vec![], back: vec![NodeId(1)] }));
+}
+
+#[tokio::test]
+async fn a_lost_node_that_leads_counts_again() {
+    let ledger = founded().await;
+    write(&ledger, Command::Liveness { lost: vec![NodeId(1)], back: vec![] }).await;
+    // Nobody measures the silence of the leader itself.
+    let back = lease::liveness(&ledger.state(), NodeId(1), &BTreeMap::new(), Duration::from_secs(10));
     assert_eq!(back, Some(Command::Liveness { lost: vec![], back: vec![NodeId(1)] }));
 }
