@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::machine;
 use crate::trouble::{Context, Result, Trouble};
 use crate::wait;
 
@@ -25,6 +26,8 @@ pub struct Cli {
     pub variables: Vec<(String, String)>,
     /// How long a command may take.
     pub limit: Duration,
+    /// The network namespace where it runs, if not in ours.
+    pub namespace: Option<String>,
 }
 
 /// What a command did.
@@ -51,7 +54,10 @@ impl Cli {
     /// The command, not yet started.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.namespace {
+            Some(namespace) => machine::inside(namespace, &self.binary),
+            None => Command::new(&self.binary),
+        };
         command
             .args(arguments)
             .env_clear()

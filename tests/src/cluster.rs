@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use crate::browser;
 use crate::cli::{Cli, Ran};
 use crate::deployment::{Deployment, Instance, list, number_in, text};
 use crate::faults;
+use crate::ground::Ground;
 use crate::load::Target;
+use crate::machine::{Machine, Switch, leftovers};
 use crate::node::{self, Node};
 use crate::paths;
 use crate::trouble::{Context, Result, Trouble};
@@ -36,37 +39,118 @@ pub struct Cluster {
     /// Its nodes: `n1`, `n2`, ...
     pub nodes: Vec<Node>,
     token: String,
+    /// What its nodes are plugged into, where they have machines of their own. After them, so that it goes last.
+    switch: Option<Switch>,
+    ground: Ground,
 }
+
+/// How long a silent node counts, unless a test has to wait for that.
+const LEASE: &str = "15s";
 
 impl Cluster {
     /// Starts three nodes and waits until they are one cluster.
     ///
     /// # Errors
     /// When they do not become one.
-    pub fn start() -> Result<Self> {
-        Self::start_with(3, "15s")
+    pub fn start(ground: Ground) -> Result<Self> {
+        Self::start_with(ground, 3, LEASE)
     }
 
     /// Starts `n` nodes; a silent node counts for `lease`.
     ///
     /// # Errors
     /// When they do not become one cluster.
-    pub fn start_with(n: usize, lease: &str) -> Result<Self> {
+    pub fn start_with(ground: Ground, n: usize, lease: &str) -> Result<Self> {
+        let mut cluster = Self::bare(ground)?;
+        match ground {
+            Ground::Processes => {
+                for (i, shape) in node::shapes(n, lease)?.into_iter().enumerate() {
+                    let name = format!("n{}", i + 1);
+                    cluster.nodes.push(Node::prepare(&cluster.root, &name, &cluster.binary, shape, None)?);
+                }
+            }
+            Ground::Docker => {
+                for i in 1..=n {
+                    let node = cluster.another(&format!("n{i}"), lease)?;
+                    cluster.nodes.push(node);
+                }
+            }
+        }
+        cluster.grow()?;
+        Ok(cluster)
+    }
+
+    /// Starts one node with an engine that has room for so many bytes.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_small(room: u64) -> Result<Self> {
+        let mut cluster = Self::bare(Ground::Docker)?;
+        let node = cluster.prepare("n1", LEASE, Some(room))?;
+        cluster.nodes.push(node);
+        cluster.grow()?;
+        Ok(cluster)
+    }
+
+    /// Starts the first node and lets the others join.
+    fn grow(&mut self) -> Result {
+        let n = self.nodes.len();
+        self.found()?;
+        for i in 1..n {
+            self.join(i)?;
+        }
+        wait::until("all nodes to be up", START, || self.nodes_up() == n)
+    }
+
+    /// Without any node.
+    fn bare(ground: Ground) -> Result<Self> {
+        ground.possible()?;
+        leftovers::clear();
         let binary = paths::temps()?;
-        let dir = tempfile::Builder::new().prefix("temps-").tempdir()?;
+        let dir = leftovers::directory()?;
         let root = fs::canonicalize(dir.path())?;
         fs::create_dir(root.join("home"))?;
-        let mut nodes = Vec::new();
-        for (i, shape) in node::shapes(n, lease)?.into_iter().enumerate() {
-            nodes.push(Node::prepare(&root, &format!("n{}", i + 1), &binary, shape)?);
-        }
-        let mut cluster = Self { dir: Some(dir), root, binary, nodes, token: String::new() };
-        cluster.found()?;
-        for i in 1..n {
-            cluster.join(i)?;
-        }
-        wait::until("all nodes to be up", START, || cluster.nodes_up() == n)?;
-        Ok(cluster)
+        let switch = if ground == Ground::Docker { Some(Switch::new()?) } else { None };
+        let token = String::new();
+        Ok(Self { dir: Some(dir), root, binary, nodes: Vec::new(), token, switch, ground })
+    }
+
+    /// Prepares one more node, which is not among the nodes yet and not started.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn another(&self, name: &str, lease: &str) -> Result<Node> {
+        self.prepare(name, lease, None)
+    }
+
+    fn prepare(&self, name: &str, lease: &str, room: Option<u64>) -> Result<Node> {
+        let Some(switch) = &self.switch else {
+            let shape = node::shapes(1, lease)?.remove(0);
+            return Node::prepare(&self.root, name, &self.binary, shape, None);
+        };
+        let machine = Machine::start_with(switch, &self.root.join(format!("{name}-engine")), room)?;
+        let shape = node::shape_of(&machine, lease);
+        Node::prepare(&self.root, name, &self.binary, shape, Some(machine))
+    }
+
+    /// What it stands on.
+    #[must_use]
+    pub fn ground(&self) -> Ground {
+        self.ground
+    }
+
+    /// A case that makes no sense on this ground ends here.
+    ///
+    /// # Errors
+    /// Why it is skipped.
+    pub fn only_on(&self, ground: Ground, why: &str) -> Result {
+        if self.ground == ground { Ok(()) } else { Err(Trouble::skip(why)) }
+    }
+
+    /// Where we are, as its edges and its instances see it.
+    #[must_use]
+    pub fn outside(&self) -> IpAddr {
+        self.switch.as_ref().map_or(Ipv4Addr::LOCALHOST, Switch::address).into()
     }
 
     fn found(&mut self) -> Result {
@@ -110,12 +194,6 @@ impl Cluster {
         &self.root
     }
 
-    /// The binary that runs.
-    #[must_use]
-    pub fn binary(&self) -> &Path {
-        &self.binary
-    }
-
     /// The command line with all nodes as endpoints.
     #[must_use]
     pub fn cli(&self) -> Cli {
@@ -132,7 +210,25 @@ impl Cluster {
             home: self.root.join("home"),
             variables: Vec::new(),
             limit: DEPLOYMENT,
+            namespace: None,
         }
+    }
+
+    /// The command line on the machine of this node, asking that node only.
+    ///
+    /// # Errors
+    /// When it has no machine of its own.
+    pub fn cli_on(&self, node: usize) -> Result<Cli> {
+        let namespace = Some(self.nodes[node].machine()?.namespace().to_owned());
+        Ok(Cli { namespace, ..self.cli_at(&[node]) })
+    }
+
+    /// Writes what is deployed and returns where.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, app: &App) -> Result<String> {
+        Ok(app.write(&self.root, self.ground)?.to_string_lossy().into_owned())
     }
 
     /// All edges, for a load.
@@ -174,12 +270,13 @@ impl Cluster {
         wait::find("a leader", START, || self.leader_seen_by(&all))
     }
 
-    /// Starts the servers that do not run, and waits until all nodes count.
+    /// Plugs cables in, starts the engines and servers that do not run, and waits until all nodes count.
     ///
     /// # Errors
     /// When they do not.
     pub fn heal(&mut self) -> Result {
         for node in &mut self.nodes {
+            node.heal_machine()?;
             if !node.is_up() {
                 node.restart()?;
             }
@@ -193,8 +290,7 @@ impl Cluster {
     /// # Errors
     /// When the command cannot be run, or shows no deployment.
     pub fn deploy(&self, app: &App) -> Result<(Ran, Deployment)> {
-        let bundle = app.write(self.root())?;
-        let path = bundle.to_string_lossy().into_owned();
+        let path = self.write(app)?;
         let ran = self.cli().run(&["deploy", "-p", app.project(), &path, "-y", "--json"])?;
         let number = number_in(&ran.json()?)?;
         Ok((ran, self.deployment(number)?))
@@ -217,8 +313,7 @@ impl Cluster {
     /// # Errors
     /// When it is refused.
     pub fn deploy_detached(&self, app: &App) -> Result<u64> {
-        let bundle = app.write(self.root())?;
-        let path = bundle.to_string_lossy().into_owned();
+        let path = self.write(app)?;
         let accepted = self.cli().json(&["deploy", "-p", app.project(), &path, "-y", "--detach"])?;
         number_in(&accepted)
     }
@@ -274,13 +369,29 @@ impl Cluster {
     /// Process ids of a project's applications that really run, whatever the cluster says.
     #[must_use]
     pub fn applications(&self, project: &str) -> BTreeSet<u32> {
-        let mark = format!("TEMPS_PROJECT={project}");
-        let is_of_it = |pid: &u32| {
+        self.with_variable(&format!("TEMPS_PROJECT={project}"))
+    }
+
+    /// The process id of the application of an instance such as `i7`.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn application(&self, instance: &str) -> Result<u32> {
+        let found = self.with_variable(&format!("TEMPS_INSTANCE={instance}"));
+        found.into_iter().next().ok_or_else(|| Trouble::new(format!("{instance} runs nowhere")))
+    }
+
+    fn with_variable(&self, variable: &str) -> BTreeSet<u32> {
+        let is_it = |pid: &u32| {
             let is_sample = fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("hello"));
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            is_sample && environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+            is_sample && environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes())
         };
-        faults::processes_of(&self.root).into_iter().map(|(pid, _)| pid).filter(is_of_it).collect()
+        let all: Vec<u32> = match self.ground {
+            Ground::Processes => faults::processes_of(&self.root).into_iter().map(|(pid, _)| pid).collect(),
+            Ground::Docker => self.nodes.iter().flat_map(Node::instance_pids).collect(),
+        };
+        all.into_iter().filter(is_it).collect()
     }
 
     /// Waits until a project consists of `n` serving instances of one release, in the cluster's view and
@@ -341,6 +452,7 @@ impl Drop for Cluster {
         };
         let cleared = self.clear();
         let path = dir.keep();
+        leftovers::keep(&path);
         let mut err = std::io::stderr();
         // Nobody is left to be told that stderr is closed.
         let _ = writeln!(err, "the cluster's data is kept in {}", path.display());

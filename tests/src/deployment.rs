@@ -11,6 +11,10 @@ use crate::trouble::{Result, Trouble};
 pub struct Deployment {
     /// Its number.
     pub number: u64,
+    /// The release that it moves to.
+    pub release: u64,
+    /// The image's identity for Docker; empty where there is none.
+    pub image: String,
     /// The word for where it stands.
     pub phase: String,
     /// Whether it has ended.
@@ -72,6 +76,8 @@ impl Deployment {
         };
         Ok(Self {
             number,
+            release: value.get("release").and_then(Value::as_u64).unwrap_or(0),
+            image: text(value, "image"),
             phase,
             ended: value.get("ended").and_then(Value::as_bool).unwrap_or(false),
             reason: text(value, "reason"),

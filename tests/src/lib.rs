@@ -1,6 +1,6 @@
 //! What the black-box tests, the demo and the chaos runs are made of: a cluster of the real binary
-//! in a directory of its own, an application to deploy on it, a load that records every request,
-//! and faults.
+//! in a directory of its own, on processes or on machines with Docker engines, an application to deploy
+//! on it, a load that records every request, and faults.
 //!
 //! Everything is seen from outside: through the command line, through the edges, and through the
 //! operating system. Nothing here knows the code of the product.
@@ -10,9 +10,14 @@ pub mod browser;
 pub mod cli;
 pub mod cluster;
 pub mod deployment;
+pub mod engines;
 pub mod faults;
+pub mod ground;
+pub mod hands;
 pub mod load;
+pub mod machine;
 pub mod node;
+pub mod notes;
 pub mod paths;
 pub mod stage;
 pub mod suite;

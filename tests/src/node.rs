@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::faults;
+use crate::ground::Ground;
+use crate::machine::Machine;
 use crate::trouble::{Context, Result, Trouble};
 
 /// Ports that one node may give to instances.
@@ -28,6 +30,9 @@ pub struct Shape {
     pub lease: String,
 }
 
+/// Ports of a node that has a machine, and so an address, of its own: for nodes, for the public, for edges.
+const OWN_PORTS: [u16; 3] = [7_000, 8_080, 7_443];
+
 /// One node. Dropping it leaves everything running; see [`Node::clear`].
 #[derive(Debug)]
 pub struct Node {
@@ -38,19 +43,43 @@ pub struct Node {
     binary: PathBuf,
     dir: PathBuf,
     server: Option<Child>,
+    machine: Option<Machine>,
 }
 
 impl Node {
-    /// Writes the configuration below `parent`; starts nothing.
+    /// Writes the configuration below `parent`; starts nothing. With a machine, the node is there.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn prepare(parent: &Path, name: &str, binary: &Path, shape: Shape) -> Result<Self> {
+    pub fn prepare(
+        parent: &Path,
+        name: &str,
+        binary: &Path,
+        shape: Shape,
+        machine: Option<Machine>,
+    ) -> Result<Self> {
         let dir = parent.join(name);
-        fs::create_dir_all(&dir)?;
-        let node = Self { name: name.to_owned(), shape, binary: binary.to_owned(), dir, server: None };
+        let node =
+            Self { name: name.to_owned(), shape, binary: binary.to_owned(), dir, server: None, machine };
+        fs::create_dir_all(&node.dir)?;
         fs::write(node.config(), node.settings())?;
         Ok(node)
+    }
+
+    /// The machine with its containers.
+    ///
+    /// # Errors
+    /// When it runs processes of ours instead.
+    pub fn machine(&self) -> Result<&Machine> {
+        self.machine.as_ref().ok_or_else(|| Trouble::new(format!("{} has no machine", self.name)))
+    }
+
+    /// The machine, for faults of its engine.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn machine_mut(&mut self) -> Result<&mut Machine> {
+        self.machine.as_mut().ok_or_else(|| Trouble::new(format!("{} has no machine", self.name)))
     }
 
     fn config(&self) -> PathBuf {
@@ -59,12 +88,24 @@ impl Node {
 
     fn settings(&self) -> String {
         let Shape { listen, edge, peer, ports: (first, last), lease } = &self.shape;
+        let number = self.name.trim_start_matches('n');
+        let socket = self.machine.as_ref().map(|machine| machine.engine.socket()).unwrap_or_default();
+        let socket = if socket.as_os_str().is_empty() { "/var/run/docker.sock".into() } else { socket };
+        let socket = socket.display();
         format!(
             r#"name = "{name}"
 data_dir = "{dir}"
 listen = "{listen}"
 ports = "{first}-{last}"
 domain = "localhost"
+runtime = "{runtime}"
+
+[docker]
+socket = "{socket}"
+
+[labels]
+number = "{number}"
+disk = "{disk}"
 
 [edge]
 http = "{edge}"
@@ -80,6 +121,8 @@ lease = "{lease}"
 "#,
             name = self.name,
             dir = self.dir.display(),
+            runtime = if self.machine.is_some() { Ground::Docker } else { Ground::Processes }.word(),
+            disk = if matches!(number, "1" | "2") { "ssd" } else { "hdd" },
         )
     }
 
@@ -101,7 +144,10 @@ lease = "{lease}"
     /// When the log cannot be opened.
     pub fn command(&self, more: &[&str]) -> Result<Command> {
         let log: File = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.machine {
+            Some(machine) => machine.command(&self.binary),
+            None => Command::new(&self.binary),
+        };
         command
             .args(["server", "--config"])
             .arg(self.config())
@@ -158,15 +204,30 @@ lease = "{lease}"
         self.launch(&[])
     }
 
+    /// Plugs its machine in and starts its engine, where that is needed.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn heal_machine(&mut self) -> Result {
+        let Some(machine) = &mut self.machine else {
+            return Ok(());
+        };
+        machine.reconnect()?;
+        if machine.engine.is_up() { Ok(()) } else { machine.engine.start() }
+    }
+
     /// Its edge's process id.
     #[must_use]
     pub fn edge_pid(&self) -> Option<u32> {
         fs::read_to_string(self.dir.join("edge.pid")).ok()?.trim().parse().ok()
     }
 
-    /// The process ids of its instances and of their supervisors, as its data directory tells them.
+    /// The process ids of its instances and of what keeps them.
     #[must_use]
     pub fn instance_pids(&self) -> Vec<u32> {
+        if let Some(machine) = &self.machine {
+            return machine.engine.pids().into_iter().collect();
+        }
         let Ok(entries) = fs::read_dir(self.dir.join("instances")) else {
             return Vec::new();
         };
@@ -184,7 +245,15 @@ lease = "{lease}"
     pub fn clear(&mut self) -> Result {
         self.kill()?;
         let mut pids: Vec<u32> = self.edge_pid().into_iter().collect();
-        pids.extend(self.instance_pids());
+        if self.machine.is_none() {
+            pids.extend(self.instance_pids());
+        }
+        let ended = self.end_all(pids);
+        // The machine goes even where a process of its node stays.
+        self.machine.as_mut().map_or(Ok(()), Machine::clear).and(ended)
+    }
+
+    fn end_all(&self, mut pids: Vec<u32>) -> Result {
         // A number may have been given to a stranger since: only what works in our directory is ended.
         let ours = faults::processes_of(&self.dir);
         pids.retain(|pid| ours.iter().any(|(own, _)| own == pid));
@@ -244,6 +313,13 @@ pub fn shapes(n: usize, lease: &str) -> Result<Vec<Shape>> {
         })
     };
     (0..n).map(of).collect()
+}
+
+/// The places of a node that has an address of its own.
+#[must_use]
+pub fn shape_of(machine: &Machine, lease: &str) -> Shape {
+    let [listen, edge, peer] = OWN_PORTS.map(|port| SocketAddr::from((machine.address(), port)));
+    Shape { listen, edge, peer, ports: (20_000, 20_099), lease: lease.to_owned() }
 }
 
 fn some_listener(range: std::ops::Range<u16>) -> Result<TcpListener> {

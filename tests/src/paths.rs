@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::ground::Ground;
 use crate::trouble::{Result, Trouble};
 
 /// The binary `temps`: `$TEMPS_BIN`, or the one built beside this program.
@@ -12,12 +13,16 @@ pub fn temps() -> Result<PathBuf> {
     beside("TEMPS_BIN", "temps")
 }
 
-/// The binary of the sample application: `$HELLO_BIN`, or the one built beside this program.
+/// The binary of the sample application: `$HELLO_BIN`, or the one built beside this program. For an image
+/// that has nothing else in it: `$HELLO_STATIC_BIN`, or the one that `scripts/build` made.
 ///
 /// # Errors
 /// When there is none.
-pub fn hello() -> Result<PathBuf> {
-    beside("HELLO_BIN", "hello")
+pub fn hello(ground: Ground) -> Result<PathBuf> {
+    match ground {
+        Ground::Processes => beside("HELLO_BIN", "hello"),
+        Ground::Docker => beside("HELLO_STATIC_BIN", "../static/hello"),
+    }
 }
 
 /// The sample application's `temps.toml`.
@@ -35,7 +40,7 @@ fn beside(variable: &str, name: &str) -> Result<PathBuf> {
     let found = own.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
     found.ok_or_else(|| {
         Trouble::new(format!(
-            "there is no binary `{name}` near {}; build it with: cargo build --locked -p temps -p hello",
+            "there is no binary `{name}` near {}; build it with: scripts/build",
             own.display()
         ))
     })

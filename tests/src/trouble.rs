@@ -3,7 +3,10 @@
 use std::fmt;
 
 /// Why a test cannot go on, or what it found wrong.
-pub struct Trouble(String);
+pub struct Trouble {
+    text: String,
+    skips: bool,
+}
 
 /// What fallible functions of the harness return.
 pub type Result<T = ()> = std::result::Result<T, Trouble>;
@@ -11,25 +14,36 @@ pub type Result<T = ()> = std::result::Result<T, Trouble>;
 impl Trouble {
     /// A trouble with this text.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), skips: false }
+    }
+
+    /// Not a trouble at all: why a test makes no sense here.
+    pub fn skip(why: impl Into<String>) -> Self {
+        Self { text: why.into(), skips: true }
+    }
+
+    /// Whether the test made no sense here, instead of having failed.
+    #[must_use]
+    pub fn skips(&self) -> bool {
+        self.skips
     }
 }
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl<E: std::error::Error> From<E> for Trouble {
     fn from(error: E) -> Self {
-        Self(chain(&error))
+        Self::new(chain(&error))
     }
 }
 
@@ -58,7 +72,7 @@ pub trait Context<T> {
 
 impl<T, E: Into<Trouble>> Context<T> for std::result::Result<T, E> {
     fn context(self, what: impl fmt::Display) -> Result<T> {
-        self.map_err(|error| Trouble(format!("{what}: {}", error.into())))
+        self.map_err(|error| Trouble::new(format!("{what}: {}", error.into())))
     }
 }
 

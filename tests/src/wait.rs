@@ -43,7 +43,7 @@ pub fn until(what: &str, limit: Duration, mut look: impl FnMut() -> bool) -> Res
 /// When the program was interrupted.
 pub fn nap(time: Duration) -> Result {
     let until = Instant::now() + time;
-    while !INTERRUPTED.load(Ordering::SeqCst) {
+    while !is_interrupted() {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(());
@@ -51,6 +51,12 @@ pub fn nap(time: Duration) -> Result {
         std::thread::sleep(left.min(LOOK));
     }
     Err(Trouble::new("interrupted"))
+}
+
+/// Whether the program was interrupted, so that nothing new should begin.
+#[must_use]
+pub fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
 }
 
 /// From now on, SIGINT and SIGTERM make everything that waits fail, so that the program cleans up and

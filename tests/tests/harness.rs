@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use temps_tests::ground::Ground;
 use temps_tests::load::{Cause, Kind, Load, Mix, Target};
+use temps_tests::notes::Notes;
 use temps_tests::trouble::Result;
 use temps_tests::{browser, check, check_eq, faults, paths, wait};
 
@@ -17,7 +19,7 @@ struct Hello {
 impl Hello {
     fn start(variables: &[(&str, &str)]) -> Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let child = Command::new(paths::hello()?)
+        let child = Command::new(paths::hello(Ground::Processes)?)
             .env("PORT", port.to_string())
             .env("VERSION", "v1")
             .envs(variables.iter().copied())
@@ -90,7 +92,7 @@ fn a_load_sees_answers_of_somebody_else_and_silence() -> Result {
     let hello = Hello::start(&[("ERROR_FRACTION", "50")])?;
     let mut targets = hello.targets();
     targets.push(Target { name: "silent".to_owned(), address: silent.local_addr()? });
-    let load = Load::start(targets, Mix { host: "h".to_owned(), rates: vec![(Kind::Fresh, 20.0)] });
+    let load = Load::start(targets, Mix::of("h", vec![(Kind::Fresh, 20.0)]));
     ended(&load, 20)?;
     let report = load.stop()?;
     check_eq!(report.causes.keys().collect::<Vec<_>>(), [&Cause::Timeout], "{}", report.table());
@@ -101,17 +103,43 @@ fn a_load_sees_answers_of_somebody_else_and_silence() -> Result {
 
 #[test]
 fn the_application_tells_what_came_after_sigterm() -> Result {
-    let log = tempfile::NamedTempFile::new()?;
-    let path = log.path().to_string_lossy().into_owned();
-    let hello = Hello::start(&[("EXIT_ON_TERM", "500"), ("LOG_FILE", &path)])?;
+    let log = Notes::open(Ipv4Addr::LOCALHOST.into())?;
+    let hello = Hello::start(&[("EXIT_ON_TERM", "500"), ("LOG_TO", &log.address())])?;
     browser::get(hello.address, "h", "/")?;
     faults::signal(hello.child.id(), nix::sys::signal::Signal::SIGTERM)?;
-    let read = || std::fs::read_to_string(log.path()).unwrap_or_default();
-    wait::until("the signal", Duration::from_secs(5), || read().contains("SIGTERM with 0 requests"))?;
+    wait::until("the signal", Duration::from_secs(5), || log.count("SIGTERM with 0 requests") == 1)?;
     browser::get(hello.address, "h", "/slow?ms=1")?;
     faults::await_end(hello.child.id())?;
-    let text = read();
-    check_eq!(text.matches("LATE").count(), 1, "log: {text}");
-    check!(text.contains("LATE GET /slow?ms=1"), "{text}");
+    check_eq!(log.count("LATE"), 1, "log: {:?}", log.lines());
+    check_eq!(log.count("LATE GET /slow?ms=1"), 1, "log: {:?}", log.lines());
+    Ok(())
+}
+
+#[test]
+fn a_load_tells_what_a_fault_took_from_what_failed() -> Result {
+    let hello = Hello::start(&[])?;
+    let load = Load::start(hello.targets(), Mix::of("h", vec![(Kind::Slow, 20.0), (Kind::Fresh, 20.0)]));
+    ended(&load, 60)?;
+    load.strike(|| {
+        faults::slay(hello.child.id())?;
+        faults::await_end(hello.child.id())?;
+        Ok(None)
+    })?;
+    ended(&load, 150)?;
+    let report = load.stop()?;
+    check!(report.cut_by_hand > 10, "what was under way was lost by hand: {}", report.table());
+    check!(report.failed > 10, "what came later failed: {}", report.table());
+    check_eq!(report.causes.keys().collect::<Vec<_>>(), [&Cause::Connect], "{}", report.table());
+    Ok(())
+}
+
+#[test]
+fn a_load_sees_answers_of_another_application() -> Result {
+    let hello = Hello::start(&[("TEMPS_PROJECT", "other")])?;
+    let load = Load::start(hello.targets(), direct());
+    ended(&load, 60)?;
+    let report = load.stop()?;
+    check_eq!(report.strangers(), report.failed + report.websockets_cut, "{}", report.table());
+    check_eq!(report.failed + report.websockets_cut, report.requests, "{}", report.table());
     Ok(())
 }

@@ -1,13 +1,12 @@
 //! The agent: opened by the server, run until it shuts down. Instances live on without it.
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::io;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::Stream;
+use futures_util::stream::BoxStream;
 use temps_core::model::InstanceId;
 use temps_core::table::EdgeReport;
 use temps_ledger::Ledger;
@@ -15,10 +14,11 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::build::Build;
+use crate::files;
 use crate::hands::{Hands, Tools};
-use crate::logs::{self, LogLine, Until};
+use crate::logs::{LogLine, Until};
 use crate::runtime::Runtime;
-use crate::runtime::process::{ProcessOptions, ProcessRuntime};
 use crate::store::{Fetch, Store};
 use crate::view::LocalView;
 
@@ -29,18 +29,26 @@ const TICK: Duration = Duration::from_millis(250);
 pub struct AgentOptions {
     /// The replicated log; it also says which node this is.
     pub ledger: Arc<dyn Ledger>,
-    /// A directory of the agent's own: artifacts, bundles, instances.
+    /// A directory of this node, for the little that the agent itself has to remember.
     pub data: PathBuf,
-    /// Ports for instances. Nodes on one machine need ranges of their own.
-    pub ports: RangeInclusive<u16>,
-    /// The program, and arguments before the directory, that call [`crate::supervise`].
-    pub supervisor: (PathBuf, Vec<OsString>),
-    /// What this node's edge reports; the default value until it has reported.
-    pub edge: watch::Receiver<EdgeReport>,
+    /// What runs instances here.
+    pub runtime: Arc<dyn Runtime>,
+    /// What makes images here; `None` where nothing does.
+    pub builder: Option<Arc<dyn Build>>,
+    /// Artifacts that are stored here.
+    pub store: Arc<Store>,
     /// How artifacts are read from other nodes.
     pub fetch: Arc<dyn Fetch>,
+    /// What this node's edge reports; the default value until it has reported.
+    pub edge: watch::Receiver<EdgeReport>,
     /// Larger than at any start of this node's server before.
     pub boot: u64,
+    /// Labels of this node, for placement.
+    pub labels: BTreeMap<String, String>,
+    /// Places whose disks deployments fill; the fullest one counts.
+    pub disks: Vec<PathBuf>,
+    /// How long a node may be without a quorum before others may run what is exclusive.
+    pub lease: Duration,
 }
 
 /// The hands of one node.
@@ -54,28 +62,22 @@ impl Agent {
     /// # Errors
     /// The directory cannot be used.
     pub fn new(options: AgentOptions) -> io::Result<Self> {
-        let store = Arc::new(Store::open(options.data.join("artifacts"))?);
-        let runtime = ProcessRuntime::new(ProcessOptions {
-            data: options.data,
-            ports: options.ports,
-            supervisor: options.supervisor,
-        })?;
+        files::private_dir(&options.data)?;
         let tools = Tools {
             ledger: options.ledger,
-            runtime: Arc::new(runtime),
-            store,
+            data: options.data,
+            runtime: options.runtime,
+            builder: options.builder,
+            store: options.store,
             fetch: options.fetch,
             edge: options.edge,
             view: watch::Sender::new(LocalView::default()),
             boot: options.boot,
+            labels: options.labels,
+            disks: options.disks,
+            lease: options.lease,
         };
         Ok(Self { tools })
-    }
-
-    /// The artifacts of this node: uploads go in here, other nodes read from here.
-    #[must_use]
-    pub fn store(&self) -> Arc<Store> {
-        Arc::clone(&self.tools.store)
     }
 
     /// What this node sees of its own instances, at once and without a quorum.
@@ -100,8 +102,7 @@ impl Agent {
         let (mut hands, mut events) = Hands::new(self.tools);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        hands.list_after(Duration::ZERO);
-        hands.ask_whether_current();
+        hands.begin();
         loop {
             // A sender that is gone tells nothing any more; the ticks go on.
             tokio::select! {
@@ -136,12 +137,13 @@ pub struct Logs {
 impl Logs {
     /// The last `tail` lines of an instance, then, if wanted, those that follow. Nothing for an instance
     /// that is not on this node.
+    #[must_use]
     pub fn lines(
         &self,
         instance: InstanceId,
         tail: usize,
         until: Until,
-    ) -> impl Stream<Item = io::Result<LogLine>> + Send + use<> {
-        logs::lines(self.runtime.log(instance), tail, until)
+    ) -> BoxStream<'static, io::Result<LogLine>> {
+        self.runtime.lines(instance, tail, until)
     }
 }

@@ -12,7 +12,7 @@ use temps_core::model::{InstanceId, Seen, Want};
 /// How an instance on this node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Prepared by a server that has ended since, and never started.
+    /// Prepared and never started.
     Unstarted,
     /// Being started.
     Starting,
@@ -22,6 +22,8 @@ pub(crate) enum Phase {
     Running,
     /// Running, and not to serve anything new.
     Draining,
+    /// Running, although it is over.
+    Over,
     /// Asked to end.
     Stopping,
     /// Ended; its traces are there.
@@ -80,6 +82,9 @@ pub(crate) enum Act {
 /// Everything that is to be done now.
 pub(crate) fn diff(assigned: &Assignment, here: &Here) -> Vec<Act> {
     let mut acts = Vec::new();
+    // That is seen here, and depends on nothing that is decided elsewhere.
+    let over = here.instances.iter().filter(|(_, phase)| **phase == Phase::Over);
+    acts.extend(over.map(|(id, _)| Act::Stop(*id)));
     for (id, work) in &assigned.instances {
         assigned_acts(work, here.instances.get(id).copied(), here, &mut acts);
     }
@@ -92,7 +97,7 @@ pub(crate) fn diff(assigned: &Assignment, here: &Here) -> Vec<Act> {
             Phase::Unstarted | Phase::Found | Phase::Running | Phase::Draining | Phase::Ended => {
                 acts.push(Act::RemoveOrphan(*id));
             }
-            Phase::Starting | Phase::Stopping | Phase::Removing | Phase::Removed => {}
+            Phase::Starting | Phase::Over | Phase::Stopping | Phase::Removing | Phase::Removed => {}
         }
     }
     for (digest, wanted) in &assigned.artifacts {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use temps_core::assignment::{Assignment, Work};
 use temps_core::command::Observation;
-use temps_core::model::{Exit, InstanceId, Seen, Want};
+use temps_core::model::{DeploymentId, Exit, InstanceId, NodeFacts, Seen, Want};
 use temps_core::table::EdgeReport;
 
 use crate::diff::Standing;
@@ -29,6 +29,10 @@ pub(crate) struct Sight<'a> {
     pub(crate) stored: &'a BTreeSet<String>,
     /// Artifacts of which the cluster knows that they are stored here.
     pub(crate) known_stored: &'a BTreeSet<String>,
+    /// What came of builds that the cluster waits for.
+    pub(crate) builds: Vec<(DeploymentId, Observation)>,
+    /// What this node is, where the cluster does not know that.
+    pub(crate) node: Option<NodeFacts>,
 }
 
 /// Everything that the cluster should know now.
@@ -51,6 +55,10 @@ pub(crate) fn facts(sight: &Sight<'_>) -> Vec<Fact> {
         let observation = Observation::Artifact { digest: digest.clone(), stored };
         facts.push(at_once(Key::Artifact(digest.clone()), observation));
     }
+    for (deployment, observation) in &sight.builds {
+        facts.push(at_once(Key::Build(*deployment), observation.clone()));
+    }
+    facts.extend(sight.node.clone().map(|node| at_once(Key::Node, Observation::Facts(node))));
     // An edge that has not been heard yet counts nothing, which is not the same as no traffic.
     if sight.edge.pid != 0 {
         for environment in &sight.assigned.observed {
@@ -88,7 +96,8 @@ fn missing(work: &Work, standing: Standing) -> Option<Fact> {
         Want::Run | Want::Drain => {
             let ran = instance.seen > Seen::Pending && instance.seen < Seen::Exited;
             let error = Some("nothing of it is left on this node".to_owned());
-            ran.then(|| ended(work, Seen::Exited, Some(Exit { error, ..Exit::default() })))
+            // Whoever took it away, it was not the application.
+            ran.then(|| ended(work, Seen::Exited, Some(Exit { error, excused: true, ..Exit::default() })))
         }
     }
 }
@@ -98,6 +107,7 @@ fn present(work: &Work, local: &Local, standing: Standing) -> Option<Fact> {
     match &local.stage {
         Stage::Starting | Stage::Removing(_) => None,
         Stage::Unstarted => match known.want {
+            Want::Run if known.seen == Seen::Pending => waiting(work, local),
             Want::Run | Want::Drain => missing(work, standing),
             Want::Stop | Want::Gone => None,
         },
@@ -105,9 +115,12 @@ fn present(work: &Work, local: &Local, standing: Standing) -> Option<Fact> {
             (known.seen < Seen::Exited).then(|| ended(work, Seen::Exited, Some(exit.clone())))
         }
         Stage::Removed(exit) => (known.seen != Seen::Gone).then(|| ended(work, Seen::Gone, exit.clone())),
+        Stage::Up(..) | Stage::Stopping(_) if local.over.is_some() => None,
         Stage::Up(running, _) | Stage::Stopping(running) => {
             let vitals = &local.vitals;
-            let moved = known.seen != vitals.seen || known.endpoint != running.endpoint;
+            // An address that was lost is nothing that could be told.
+            let has_moved = running.endpoint.is_some() && known.endpoint != running.endpoint;
+            let moved = known.seen != vitals.seen || has_moved;
             let said = vitals.seen != Seen::Ready && vitals.last_check != known.last_check;
             let news = known.seen < Seen::Exited && (moved || said);
             news.then(|| Fact {
@@ -125,6 +138,24 @@ fn present(work: &Work, local: &Local, standing: Standing) -> Option<Fact> {
             })
         }
     }
+}
+
+/// Why it could not be started yet.
+fn waiting(work: &Work, local: &Local) -> Option<Fact> {
+    let last_check = local.vitals.last_check.clone()?;
+    (work.instance.last_check.as_ref() != Some(&last_check)).then_some(Fact {
+        key: Key::Instance(work.instance.id),
+        observation: Observation::Instance {
+            instance: work.instance.id,
+            seen: Seen::Pending,
+            endpoint: None,
+            attempts: 0,
+            last_check: Some(last_check),
+            exit: None,
+        },
+        pause: LAST_CHECK,
+        repeat: Some(REPEAT),
+    })
 }
 
 fn drain(work: &Work, local: &Local, facts: &mut Vec<Fact>) {

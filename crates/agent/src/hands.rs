@@ -4,59 +4,72 @@
 //! who leads, and how requests are routed is not known here.
 
 mod act;
+mod artifacts;
+mod builds;
+mod listing;
+mod outcomes;
+mod own;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use temps_core::assignment::{Assignment, assignment};
 use temps_core::command::{Outcome, Receipt};
-use temps_core::model::{Exit, InstanceId, Want};
+use temps_core::model::{Artifact, DeploymentId, Exit, InstanceId, Want};
 use temps_core::table::EdgeReport;
 use temps_ledger::{Ledger, LedgerError, Proposal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use self::artifacts::Fetches;
+use self::builds::Builds;
+use self::listing::Listing;
+use self::own::Own;
+use crate::build::{Build, BuildError};
 use crate::diff::{Here, Standing, diff};
 use crate::facts::{Sight, facts};
 use crate::health::Vitals;
-use crate::local::{Care, Local, Stage};
+use crate::local::{Local, Stage};
 use crate::outbox::Outbox;
 use crate::runtime::{Found, Running, Runtime, StartError};
 use crate::store::{Fetch, Store, StoreError};
 use crate::view::LocalView;
 
-/// How long an artifact that nobody here needs is kept: a deployment may be about to name it.
-const UNNEEDED: Duration = Duration::from_secs(600);
 /// Time until something that failed is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a task has to say.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Listed(std::io::Result<Vec<Found>>),
-    Current(u64),
+    /// Everything on this node, and when it was asked for.
+    Listed(Instant, std::io::Result<Vec<Found>>),
+    /// Something may have changed that only a list tells.
+    Changed,
+    /// Everything that was decided before the question is known here, and when that was asked.
+    Current(u64, Instant),
     Started(InstanceId, Result<Running, StartError>),
     Checked(InstanceId, Vitals),
     Ended(InstanceId, Exit),
     Stopped(InstanceId, std::io::Result<()>),
     Removed(InstanceId, std::io::Result<()>),
     Fetched(String, Result<(), StoreError>),
+    Built(DeploymentId, Result<Artifact, BuildError>),
+    /// Whether there was a quorum, and when that was asked.
+    Quorum(Instant, bool),
+    Trouble(Option<String>),
+    Free(Option<u64>),
     Reported(Result<Receipt, LedgerError>),
-}
-
-/// A fetch that is under way, or that failed and waits.
-#[derive(Clone, Copy, Debug)]
-struct Fetching {
-    failures: u32,
-    /// `None` while it is under way.
-    again_at: Option<Instant>,
 }
 
 /// Everything the agent works with, and everything it remembers.
 pub(crate) struct Hands {
     ledger: Arc<dyn Ledger>,
     runtime: Arc<dyn Runtime>,
+    builder: Option<Arc<dyn Build>>,
     store: Arc<Store>,
     fetch: Arc<dyn Fetch>,
     edge: watch::Receiver<EdgeReport>,
@@ -64,7 +77,7 @@ pub(crate) struct Hands {
     tell: mpsc::UnboundedSender<Event>,
     /// All end with the agent. Instances do not.
     tasks: JoinSet<()>,
-    listed: bool,
+    listing: Listing,
     standing: Standing,
     /// Counts the questions whether the assignment is current; only the last answer matters.
     question: u64,
@@ -73,36 +86,44 @@ pub(crate) struct Hands {
     known_stored: BTreeSet<String>,
     known_boot: u64,
     locals: BTreeMap<InstanceId, Local>,
-    fetching: BTreeMap<String, Fetching>,
-    unneeded: BTreeMap<String, Instant>,
+    fetches: Fetches,
+    builds: Builds,
+    own: Own,
     outbox: Outbox,
 }
 
 /// What hands are given.
 pub(crate) struct Tools {
     pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) data: PathBuf,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) builder: Option<Arc<dyn Build>>,
     pub(crate) store: Arc<Store>,
     pub(crate) fetch: Arc<dyn Fetch>,
     pub(crate) edge: watch::Receiver<EdgeReport>,
     pub(crate) view: watch::Sender<LocalView>,
     pub(crate) boot: u64,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) disks: Vec<PathBuf>,
+    pub(crate) lease: Duration,
 }
 
 impl Hands {
     pub(crate) fn new(tools: Tools) -> (Self, mpsc::UnboundedReceiver<Event>) {
         let (tell, events) = mpsc::unbounded_channel();
         let hands = Self {
+            own: Own::new(tools.runtime.kind(), tools.labels, tools.disks, tools.lease, &tools.data),
             outbox: Outbox::new(tools.ledger.node(), tools.boot),
             ledger: tools.ledger,
             runtime: tools.runtime,
+            builder: tools.builder,
             store: tools.store,
             fetch: tools.fetch,
             edge: tools.edge,
             view: tools.view,
             tell,
             tasks: JoinSet::new(),
-            listed: false,
+            listing: Listing::new(),
             standing: Standing::MaybeOld,
             question: 0,
             asking: None,
@@ -110,23 +131,36 @@ impl Hands {
             known_stored: BTreeSet::new(),
             known_boot: 0,
             locals: BTreeMap::new(),
-            fetching: BTreeMap::new(),
-            unneeded: BTreeMap::new(),
+            fetches: Fetches::new(),
+            builds: Builds::default(),
         };
         (hands, events)
+    }
+
+    /// Starts to look and to ask.
+    pub(crate) fn begin(&mut self) {
+        self.watch_changes();
+        self.ask_whether_current();
+        self.reconcile();
     }
 
     /// Until everything decided elsewhere is known here, nothing is started or ended.
     pub(crate) fn ask_whether_current(&mut self) {
         self.standing = Standing::MaybeOld;
         self.question += 1;
-        let (question, ledger, tell) = (self.question, Arc::clone(&self.ledger), self.tell.clone());
+        let (ledger, tell, question) = (Arc::clone(&self.ledger), self.tell.clone(), self.question);
         let asking = self.tasks.spawn(async move {
-            while let Err(error) = ledger.barrier().await {
-                tracing::debug!(%error, "the assignment may be old");
+            loop {
+                let asked = Instant::now();
+                match ledger.barrier().await {
+                    Ok(_) => {
+                        let _ = tell.send(Event::Current(question, asked));
+                        return;
+                    }
+                    Err(error) => tracing::debug!(%error, "the assignment may be old"),
+                }
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
-            let _ = tell.send(Event::Current(question));
         });
         if let Some(before) = self.asking.replace(asking) {
             before.abort();
@@ -135,130 +169,25 @@ impl Hands {
 
     pub(crate) fn on(&mut self, event: Event) {
         match event {
-            Event::Listed(Ok(found)) => self.listed(found),
-            Event::Listed(Err(error)) => {
-                tracing::error!(%error, "the instances on this node cannot be listed");
-                self.list_after(Duration::from_secs(1));
-            }
-            Event::Current(question) => {
+            Event::Listed(asked, outcome) => self.listed(asked, outcome),
+            Event::Changed => self.listing.want(Instant::now()),
+            Event::Current(question, asked) => {
+                self.own.lease.prove(asked);
                 if question == self.question {
                     self.standing = Standing::Current;
                 }
             }
             Event::Started(id, outcome) => self.started(id, outcome),
-            Event::Checked(id, vitals) => {
-                if let Some(local) = self.locals.get_mut(&id)
-                    && matches!(local.stage, Stage::Up(_, Care::Health))
-                {
-                    tracing::info!(instance = %id, seen = ?vitals.seen, last_check = vitals.last_check, "checked");
-                    local.vitals = vitals;
-                }
-            }
-            Event::Ended(id, exit) => {
-                tracing::info!(instance = %id, how = exit.how(), asked = exit.asked, "ended");
-                if let Some(local) = self.locals.get_mut(&id) {
-                    local.end_checks();
-                    local.stage = Stage::Ended(exit);
-                }
-            }
+            Event::Checked(id, vitals) => self.checked(id, vitals),
+            Event::Ended(id, exit) => self.ended(id, exit),
             Event::Stopped(id, outcome) => self.stopped(id, outcome),
             Event::Removed(id, outcome) => self.removed(id, outcome),
             Event::Fetched(digest, outcome) => self.fetched(&digest, outcome),
+            Event::Built(deployment, outcome) => self.builds.built(deployment, outcome),
+            Event::Quorum(asked, has) => self.own.quorum(asked, has),
+            Event::Trouble(trouble) => self.own.heard(trouble),
+            Event::Free(free) => self.own.measured(free),
             Event::Reported(outcome) => self.reported(outcome),
-        }
-    }
-
-    fn listed(&mut self, found: Vec<Found>) {
-        for found in found {
-            let id = found.instance;
-            let local = Local::found(found);
-            // What is known is known better, unless it runs after all.
-            let is_news = self.locals.get(&id).is_none_or(|known| {
-                local.running().is_some() && matches!(known.stage, Stage::Unstarted | Stage::Ended(_))
-            });
-            if !is_news {
-                continue;
-            }
-            tracing::info!(instance = %id, phase = ?local.phase(), "found on this node");
-            if local.running().is_some() {
-                self.wait_for_end(id);
-            }
-            self.locals.insert(id, local);
-        }
-        self.listed = true;
-        self.list_after(Duration::from_secs(30));
-    }
-
-    fn started(&mut self, id: InstanceId, outcome: Result<Running, StartError>) {
-        let can_fetch_again = self.somebody_has(id);
-        let Some(local) = self.locals.get_mut(&id) else { return };
-        match outcome {
-            Ok(running) => {
-                tracing::info!(instance = %id, incarnation = running.incarnation, "started");
-                local.stage = Stage::Up(running, Care::Nothing);
-                self.wait_for_end(id);
-            }
-            Err(StartError::Damaged) if can_fetch_again => {
-                tracing::warn!(instance = %id, "the stored artifact is damaged and is fetched again");
-                if let Some(local) = self.locals.remove(&id) {
-                    self.forget_artifact(local.digest);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(instance = %id, %error, "not started");
-                let error = Some(error.to_string());
-                local.stage = Stage::Ended(Exit { error, ..Exit::default() });
-            }
-        }
-    }
-
-    fn somebody_has(&self, id: InstanceId) -> bool {
-        let digest = self.assigned.instances.get(&id).map(|work| &work.artifact.digest);
-        digest.and_then(|d| self.assigned.artifacts.get(d)).is_some_and(|wanted| !wanted.holders.is_empty())
-    }
-
-    fn stopped(&mut self, id: InstanceId, outcome: std::io::Result<()>) {
-        // That it has ended, and how, is told by the task that waits for it.
-        let Err(error) = outcome else { return };
-        tracing::error!(instance = %id, %error, "not stopped");
-        let Some(local) = self.locals.get_mut(&id) else { return };
-        if let Stage::Stopping(running) = &local.stage {
-            local.stage = Stage::Up(running.clone(), Care::Drain);
-            local.not_before = Some(Instant::now() + TRY_AGAIN);
-        }
-    }
-
-    fn removed(&mut self, id: InstanceId, outcome: std::io::Result<()>) {
-        let Some(local) = self.locals.get_mut(&id) else { return };
-        let Stage::Removing(exit) = &mut local.stage else { return };
-        let exit = exit.take();
-        match outcome {
-            Ok(()) => {
-                tracing::info!(instance = %id, "removed");
-                local.stage = Stage::Removed(exit);
-            }
-            Err(error) => {
-                tracing::error!(instance = %id, %error, "not removed");
-                local.stage = exit.map_or(Stage::Unstarted, Stage::Ended);
-                local.not_before = Some(Instant::now() + TRY_AGAIN);
-            }
-        }
-    }
-
-    fn fetched(&mut self, digest: &str, outcome: Result<(), StoreError>) {
-        match outcome {
-            Ok(()) => {
-                tracing::info!(digest, "artifact fetched");
-                self.fetching.remove(digest);
-            }
-            Err(error) => {
-                tracing::warn!(digest, %error, "artifact not fetched");
-                if let Some(fetching) = self.fetching.get_mut(digest) {
-                    fetching.failures += 1;
-                    let wait = Duration::from_millis(500 << fetching.failures.min(4));
-                    fetching.again_at = Some(Instant::now() + wait);
-                }
-            }
         }
     }
 
@@ -288,27 +217,37 @@ impl Hands {
             }
         }
         self.read_state();
-        if !self.listed {
-            return;
-        }
         let now = Instant::now();
+        self.list_if_due(now);
+        self.look_at_node(now);
+        self.keep_lease(now);
         let stored = self.store.list();
         self.note_unneeded(&stored, now);
         for act in diff(&self.assigned, &self.here(stored, now)) {
             self.act(act, now);
         }
+        self.build(now);
+        self.tidy(now);
         let assigned = &self.assigned;
         self.locals.retain(|id, local| {
             assigned.instances.contains_key(id) || !matches!(local.stage, Stage::Removed(_))
         });
         self.look_at_drains();
         self.report(now);
+        if !self.listing.done() {
+            return;
+        }
         let view = LocalView::of(&self.assigned, &self.locals);
         self.view.send_if_modified(|old| {
             let changed = *old != view;
             *old = view;
             changed
         });
+    }
+
+    /// Before everything on this node was listed, nothing can be concluded from what is not known here.
+    fn standing(&self) -> Standing {
+        if self.listing.done() { self.standing } else { Standing::MaybeOld }
     }
 
     fn read_state(&mut self) {
@@ -326,23 +265,12 @@ impl Hands {
     }
 
     fn here(&self, stored: BTreeSet<String>, now: Instant) -> Here {
-        let is_busy = |f: &Fetching| f.again_at.is_none_or(|at| now < at);
-        let is_long = |since: &Instant| now.duration_since(*since) >= UNNEEDED;
         Here {
-            standing: self.standing,
+            standing: self.standing(),
             instances: self.locals.iter().map(|(id, local)| (*id, local.phase())).collect(),
             stored,
-            fetching: self.fetching.iter().filter(|(_, f)| is_busy(f)).map(|(d, _)| d.clone()).collect(),
-            unneeded: self.unneeded.iter().filter(|(_, s)| is_long(s)).map(|(d, _)| d.clone()).collect(),
-        }
-    }
-
-    fn note_unneeded(&mut self, stored: &BTreeSet<String>, now: Instant) {
-        let needed: BTreeSet<&String> =
-            self.locals.values().map(|l| &l.digest).chain(self.assigned.artifacts.keys()).collect();
-        self.unneeded.retain(|digest, _| stored.contains(digest) && !needed.contains(digest));
-        for digest in stored.iter().filter(|d| !needed.contains(d)) {
-            self.unneeded.entry(digest.clone()).or_insert(now);
+            fetching: self.fetches.busy(now),
+            unneeded: self.fetches.long_unneeded(now),
         }
     }
 
@@ -359,12 +287,14 @@ impl Hands {
 
     fn report(&mut self, now: Instant) {
         let sight = Sight {
-            standing: self.standing,
+            standing: self.standing(),
             assigned: &self.assigned,
             locals: &self.locals,
             edge: &self.edge.borrow(),
             stored: &self.store.list(),
             known_stored: &self.known_stored,
+            builds: self.builds.results(),
+            node: self.own.condition.news(&self.assigned.facts, now),
         };
         let facts = facts(&sight);
         let Some(command) = self.outbox.next(facts, self.known_boot, now) else { return };

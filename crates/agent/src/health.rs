@@ -1,5 +1,6 @@
 //! Looks after the health of one running instance until it is told to stop, or the instance is another.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use temps_core::assignment::Work;
 use temps_core::model::{Health, InstanceId, Millis, Seen};
 
 use crate::gate::Gate;
-use crate::probe;
+use crate::probe::{self, Answer};
 use crate::runtime::{Running, Runtime};
 
 /// What is known about the health of a running instance.
@@ -41,21 +42,32 @@ pub(crate) struct Patient {
     pub(crate) running: Running,
 }
 
+/// How an instance is asked.
+enum Question<'a> {
+    /// At this address, where it has one.
+    Http(Option<SocketAddr>),
+    /// By a command beside it.
+    Command(&'a str),
+}
+
 impl Patient {
     /// Tells whenever something has changed. Returns when the instance is not this start any more; how it
     /// ended, others will know.
     pub(crate) async fn look_after(self, known: Vitals, tell: impl Fn(InstanceId, Vitals) + Send) {
-        let since = Instant::now();
-        match (&self.work.health, port(&self.running)) {
-            (Some(health), Some(port)) => self.probe(health, port, since, known, tell).await,
-            (Some(_), None) => {
-                tracing::error!(instance = %self.work.instance.id, "there is no address to check");
+        let process = &self.work.process;
+        match (&self.work.health, &process.check) {
+            (Some(health), _) if process.http => {
+                let address = self.running.endpoint.as_ref().and_then(|e| e.address.parse().ok());
+                self.ask_again_and_again(health, &Question::Http(address), known, tell).await;
             }
-            (None, _) => self.settle(known, tell).await,
+            (Some(health), Some(command)) => {
+                self.ask_again_and_again(health, &Question::Command(command), known, tell).await;
+            }
+            (Some(_) | None, _) => self.settle(known, tell).await,
         }
     }
 
-    /// Without HTTP, staying up is all there is to see.
+    /// Without a check, staying up is all there is to see.
     async fn settle(&self, known: Vitals, tell: impl Fn(InstanceId, Vitals)) {
         if known.seen == Seen::Ready {
             return;
@@ -67,38 +79,60 @@ impl Patient {
         }
     }
 
-    async fn probe(
+    async fn ask_again_and_again(
         &self,
         health: &Health,
-        port: u16,
-        since: Instant,
+        question: &Question<'_>,
         known: Vitals,
         tell: impl Fn(InstanceId, Vitals),
     ) {
+        let since = Instant::now();
         let mut gate = Gate::new(health.clone(), known.seen);
         let mut vitals = known;
         let mut was_ready = self.work.instance.was_ready;
         loop {
             let began = Instant::now();
-            let answer = probe::check(port, &self.work.host, health).await;
+            let answer = self.ask(health, question).await;
             if !self.is_the_same().await {
                 // The answer may be somebody else's.
                 return;
             }
-            let pause = gate.record(self.age(since, began), answer.passed);
-            let mut now = vitals.clone();
-            if !was_ready {
-                now.attempts = now.attempts.saturating_add(1);
-            }
-            was_ready |= gate.seen() == Seen::Ready;
-            now.seen = gate.seen();
-            now.last_check = Some(answer.text);
-            if now != vitals {
-                vitals = now;
-                tell(self.work.instance.id, vitals.clone());
+            let mut pause = health.interval;
+            if let Some(answer) = answer {
+                pause = gate.record(self.age(since, began), answer.passed);
+                let mut now = vitals.clone();
+                if !was_ready {
+                    now.attempts = now.attempts.saturating_add(1);
+                }
+                was_ready |= gate.seen() == Seen::Ready;
+                now.seen = gate.seen();
+                now.last_check = Some(answer.text);
+                if now != vitals {
+                    vitals = now;
+                    tell(self.work.instance.id, vitals.clone());
+                }
             }
             tokio::time::sleep_until((began + Duration::from_millis(pause)).into()).await;
         }
+    }
+
+    /// `None` where it could not be asked, which the instance is not to blame for.
+    async fn ask(&self, health: &Health, question: &Question<'_>) -> Option<Answer> {
+        let failed = |text| Answer { passed: false, text };
+        let answer = match question {
+            Question::Http(Some(address)) => {
+                return Some(probe::check(*address, &self.work.host, health).await);
+            }
+            Question::Http(None) => failed("it has no address".to_owned()),
+            Question::Command(command) => {
+                let limit = Duration::from_millis(health.timeout);
+                match self.runtime.check(self.work.instance.id, command, limit).await {
+                    Ok(()) => return Some(Answer { passed: true, text: "the check passed".to_owned() }),
+                    Err(why) => failed(why),
+                }
+            }
+        };
+        self.runtime.trouble().await.is_none().then_some(answer)
     }
 
     fn age(&self, since: Instant, at: Instant) -> Millis {
@@ -109,8 +143,4 @@ impl Patient {
     async fn is_the_same(&self) -> bool {
         self.runtime.is(self.work.instance.id, &self.running.incarnation).await
     }
-}
-
-fn port(running: &Running) -> Option<u16> {
-    running.endpoint.as_ref()?.address.rsplit_once(':')?.1.parse().ok()
 }

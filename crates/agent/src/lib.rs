@@ -6,6 +6,9 @@
 //! next server finds them again. Strategies, leadership, routing and the wire are not known here.
 
 mod agent;
+pub mod build;
+pub mod builder;
+mod condition;
 mod diff;
 mod drain;
 mod facts;
@@ -13,6 +16,8 @@ mod files;
 mod gate;
 mod hands;
 mod health;
+pub mod images;
+mod lease;
 mod local;
 pub mod logs;
 mod outbox;

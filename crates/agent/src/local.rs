@@ -13,7 +13,7 @@ use crate::runtime::{Condition, Found, Running};
 /// How far an instance is.
 #[derive(Debug)]
 pub(crate) enum Stage {
-    /// Prepared by a server that has ended since, and never started.
+    /// Prepared and never started: by a server that has ended since, or it could not be started yet.
     Unstarted,
     /// Being started.
     Starting,
@@ -44,16 +44,24 @@ pub(crate) enum Care {
 #[derive(Debug)]
 pub(crate) struct Local {
     pub(crate) stage: Stage,
+    /// Since when it is at this stage. What was listed before then is older.
+    pub(crate) since: Instant,
     /// The artifact that it needs.
     pub(crate) digest: String,
     /// Time between the stop signal and the kill, where it is not assigned any more.
     pub(crate) stop_grace: Duration,
     pub(crate) vitals: Vitals,
     pub(crate) drain: Drain,
+    /// It runs and must not: it is ended, and this is how it counts as ended then.
+    pub(crate) over: Option<Exit>,
     /// Requests that the stop cuts, and when that was seen.
     pub(crate) cut: Option<(u64, Instant)>,
     /// Something failed; it is tried again then.
     pub(crate) not_before: Option<Instant>,
+    /// How often it could not be started yet.
+    pub(crate) tries: u32,
+    /// The last list did not show it.
+    pub(crate) missed: bool,
     /// The task that checks its health.
     pub(crate) checks: Option<AbortHandle>,
 }
@@ -62,12 +70,16 @@ impl Local {
     pub(crate) fn new(stage: Stage, digest: String, stop_grace: Duration) -> Self {
         Self {
             stage,
+            since: Instant::now(),
             digest,
             stop_grace,
             vitals: Vitals { seen: Seen::Starting, attempts: 0, last_check: None },
             drain: Drain::default(),
+            over: None,
             cut: None,
             not_before: None,
+            tries: 0,
+            missed: false,
             checks: None,
         }
     }
@@ -81,10 +93,32 @@ impl Local {
         Self::new(stage, found.digest, found.stop_grace)
     }
 
+    /// Goes to another stage, now.
+    pub(crate) fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.since = Instant::now();
+        self.missed = false;
+    }
+
+    /// It runs and must not any more. It counts as ended like this once it has, unless it was over before.
+    pub(crate) fn call_over(&mut self, exit: Exit) {
+        self.end_checks();
+        self.over.get_or_insert(exit);
+    }
+
+    /// It has ended, like this unless it was over before.
+    pub(crate) fn end(&mut self, exit: Exit) {
+        self.end_checks();
+        let killed_after_grace = exit.killed_after_grace;
+        let exit = self.over.take().map_or(exit, |over| Exit { killed_after_grace, ..over });
+        self.enter(Stage::Ended(exit));
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         match &self.stage {
             Stage::Unstarted => Phase::Unstarted,
             Stage::Starting => Phase::Starting,
+            Stage::Up(..) if self.over.is_some() => Phase::Over,
             Stage::Up(_, Care::Nothing) => Phase::Found,
             Stage::Up(_, Care::Health) => Phase::Running,
             Stage::Up(_, Care::Drain) => Phase::Draining,
@@ -105,9 +139,9 @@ impl Local {
         }
     }
 
-    /// Nothing of it runs, and nothing of it is about to.
+    /// Nothing of it runs that should, and nothing of it is about to.
     pub(crate) fn is_down(&self) -> bool {
-        self.running().is_none() && !matches!(self.stage, Stage::Starting)
+        self.over.is_some() || self.running().is_none() && !matches!(self.stage, Stage::Starting)
     }
 
     pub(crate) fn end_checks(&mut self) {

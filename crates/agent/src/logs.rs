@@ -11,6 +11,8 @@ mod write;
 use bytes::Bytes;
 use temps_core::model::Millis;
 
+pub(crate) use read::last_line_of;
+pub(crate) use read::printable;
 pub use read::{Until, last_lines, lines};
 pub(crate) use write::{Cutter, RotatedLog};
 

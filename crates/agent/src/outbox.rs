@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use temps_core::command::{Command, Observation};
-use temps_core::model::{EnvironmentId, InstanceId, NodeId};
+use temps_core::model::{DeploymentId, EnvironmentId, InstanceId, NodeId};
 
 /// Time between reports while they fail.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
@@ -28,6 +28,10 @@ pub(crate) enum Key {
     Applied,
     /// Whether an artifact is stored.
     Artifact(String),
+    /// What came of a build.
+    Build(DeploymentId),
+    /// What this node is.
+    Node,
     /// Traffic of an environment.
     Traffic(EnvironmentId),
 }

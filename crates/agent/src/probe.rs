@@ -3,14 +3,16 @@
 //! A check looks like real traffic: the same port, the application's own Host. It follows no redirect,
 //! and only the expected status passes. What the answers add up to is not known here.
 
+mod tls;
+
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
-use hyper::{Request, Response, header};
+use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use temps_core::model::Health;
 use temps_core::text;
@@ -35,11 +37,22 @@ pub(crate) struct Answer {
 }
 
 /// Makes one check on a fresh connection.
-pub(crate) async fn check(port: u16, host: &str, health: &Health) -> Answer {
+pub(crate) async fn check(address: SocketAddr, host: &str, health: &Health) -> Answer {
     let limit = Duration::from_millis(health.timeout);
-    match tokio::time::timeout(limit, ask(port, host, &health.path)).await {
-        Ok(Ok(response)) => judge(&response, health.expect),
-        Ok(Err(text)) => Answer { passed: false, text },
+    match tokio::time::timeout(limit, ask(address, host, &health.path)).await {
+        Ok(Ok(response)) => {
+            let mut answer = judge(&response, health.expect);
+            // So answer many servers that want TLS.
+            let may_want_tls = response.status() == StatusCode::BAD_REQUEST && !answer.passed;
+            if may_want_tls && tls::speaks(address).await {
+                answer.text = format!("{}: {}", answer.text, only_tls(address));
+            }
+            answer
+        }
+        Ok(Err(Failure::NotHttp(_))) if tls::speaks(address).await => {
+            Answer { passed: false, text: format!("not HTTP: {}", only_tls(address)) }
+        }
+        Ok(Err(Failure::NotHttp(text) | Failure::Other(text))) => Answer { passed: false, text },
         Err(_) => {
             Answer { passed: false, text: format!("no answer within {}", text::duration(health.timeout)) }
         }
@@ -63,7 +76,18 @@ fn shown(location: &[u8]) -> String {
     text.chars().filter(|c| !c.is_control()).take(LOCATION_SHOWN).collect()
 }
 
-async fn ask(port: u16, host: &str, path: &str) -> Result<Response<()>, String> {
+fn only_tls(address: SocketAddr) -> String {
+    format!("port {} speaks TLS, and has to speak plain HTTP", address.port())
+}
+
+/// Why there is no answer, for a person.
+enum Failure {
+    /// There is a connection, and what came over it is no answer.
+    NotHttp(String),
+    Other(String),
+}
+
+async fn ask(address: SocketAddr, host: &str, path: &str) -> Result<Response<()>, Failure> {
     let request = Request::get(path)
         .header(header::HOST, host)
         .header(header::USER_AGENT, USER_AGENT)
@@ -71,10 +95,10 @@ async fn ask(port: u16, host: &str, path: &str) -> Result<Response<()>, String> 
         .header("x-forwarded-proto", "http")
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
-        .map_err(|error| format!("the check cannot be made with path {path:?} and host {host:?}: {error}"))?;
+        .map_err(|error| format!("the check cannot be made with path {path:?} and host {host:?}: {error}"))
+        .map_err(Failure::Other)?;
 
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let stream = TcpStream::connect(address).await.map_err(|error| unreachable(port, &error))?;
+    let stream = TcpStream::connect(address).await.map_err(|error| unreachable(address.port(), &error))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     let asking = async {
@@ -97,17 +121,18 @@ async fn without_body(response: Response<Incoming>) -> Response<()> {
     Response::from_parts(parts, ())
 }
 
-fn unreachable(port: u16, error: &io::Error) -> String {
-    match error.kind() {
+fn unreachable(port: u16, error: &io::Error) -> Failure {
+    Failure::Other(match error.kind() {
         io::ErrorKind::ConnectionRefused => format!("connection refused on port {port}"),
         _ => format!("no connection to port {port}: {error}"),
-    }
+    })
 }
 
-fn broken(error: &hyper::Error) -> String {
-    if error.is_parse() {
-        return format!("not HTTP: {error}");
-    }
+fn broken(error: &hyper::Error) -> Failure {
+    Failure::NotHttp(if error.is_parse() { format!("not HTTP: {error}") } else { silence(error) })
+}
+
+fn silence(error: &hyper::Error) -> String {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         if inner.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionReset) {

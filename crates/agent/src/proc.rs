@@ -3,6 +3,9 @@
 //! A process number alone names nobody: the kernel hands it out again. Number and start time together
 //! name one process until the machine restarts. What the processes are for is not known here.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -44,6 +47,21 @@ impl Process {
     /// It runs.
     pub(crate) fn lives(self) -> bool {
         stat(self.pid).is_some_and(|s| s.process == self && !s.ended)
+    }
+
+    /// The variables that it was started with, as far as it has not written over them.
+    pub(crate) fn environment(self) -> Vec<(OsString, OsString)> {
+        let text = std::fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
+        // The number may have been handed on before it was read.
+        if !self.lives() {
+            return Vec::new();
+        }
+        let pair = |line: &[u8]| {
+            let at = line.iter().position(|b| *b == b'=')?;
+            let (name, value) = (line.get(..at)?, line.get(at + 1..)?);
+            (!name.is_empty()).then(|| (OsStr::from_bytes(name).into(), OsStr::from_bytes(value).into()))
+        };
+        text.split(|b| *b == 0).filter_map(pair).collect()
     }
 
     /// Signals the process group that it leads. Nobody is signalled where the number is another's now.

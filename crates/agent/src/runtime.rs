@@ -4,6 +4,7 @@
 //! that must outlive the server outside of this process. Local processes are one kind; containers fit
 //! the same words.
 
+pub mod docker;
 pub mod process;
 
 use std::io;
@@ -11,8 +12,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use temps_core::assignment::Work;
-use temps_core::model::{Endpoint, Exit, InstanceId, NodeId};
+use temps_core::model::{Endpoint, Exit, InstanceId, NodeId, RuntimeKind};
+
+use crate::logs::{LogLine, Until};
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -66,8 +70,8 @@ pub enum StartError {
     /// The stored artifact is not what its digest says: it has to be fetched again.
     #[error("the stored artifact is damaged")]
     Damaged,
-    /// The artifact is whole, and cannot be used.
-    #[error("the bundle was refused: {0}")]
+    /// The artifact is whole, and cannot be used, or not as it should be run.
+    #[error("refused: {0}")]
     Refused(String),
     /// All ports of the range are taken.
     #[error("no free port in {0}")]
@@ -78,6 +82,9 @@ pub enum StartError {
     /// The system did not let it start.
     #[error("{0}")]
     Failed(String),
+    /// What would start it does not answer now, which is not the application's fault: try again.
+    #[error("{0}")]
+    NotNow(String),
     /// Files could not be prepared.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -101,7 +108,22 @@ pub trait Runtime: Send + Sync + 'static {
     /// Returns once an instance that was started or listed has ended, with how.
     async fn wait(&self, instance: InstanceId) -> Exit;
 
-    /// Whether an instance is still the start that is meant.
+    /// Returns when something may have changed that only [`Runtime::list`] tells.
+    async fn changed(&self);
+
+    /// Which kind it is.
+    fn kind(&self) -> RuntimeKind;
+
+    /// Why nothing can be started now, for a person; `None` where all is well.
+    async fn trouble(&self) -> Option<String>;
+
+    /// Runs a command beside an instance, in its surroundings and with its variables, for at most `limit`.
+    ///
+    /// # Errors
+    /// What was wrong, for a person, unless it ended with 0.
+    async fn check(&self, instance: InstanceId, command: &str, limit: Duration) -> Result<(), String>;
+
+    /// Whether an instance is still the start that is meant. Where that cannot be found out now, it is.
     async fn is(&self, instance: InstanceId, incarnation: &str) -> bool;
 
     /// Asks an instance to end, kills it after `grace`, and returns once it has ended. That the end is
@@ -123,6 +145,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// Something cannot be removed.
     async fn discard(&self, digest: &str) -> io::Result<()>;
 
-    /// The directory with an instance's log, see [`crate::logs`].
-    fn log(&self, instance: InstanceId) -> PathBuf;
+    /// The last `tail` lines of an instance's log, then, if wanted, those that follow. Nothing for an instance
+    /// that is not on this node.
+    fn lines(
+        &self,
+        instance: InstanceId,
+        tail: usize,
+        until: Until,
+    ) -> BoxStream<'static, io::Result<LogLine>>;
 }

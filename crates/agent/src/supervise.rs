@@ -7,9 +7,10 @@
 //! In its directory: `lock` is held while it lives, `running.json` says which process it started,
 //! `exit.json` how that ended; the file `asked`, written by others, says that the end is wanted.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -75,6 +76,9 @@ pub(crate) struct Ended {
     pub(crate) signal: Option<i32>,
     /// Why there is neither.
     pub(crate) error: Option<String>,
+    /// Not the application ended it, but its machine or somebody there.
+    #[serde(default)]
+    pub(crate) excused: bool,
     /// Wall clock, for people.
     pub(crate) wall: Millis,
 }
@@ -82,6 +86,11 @@ pub(crate) struct Ended {
 impl Ended {
     pub(crate) fn error(text: impl Into<String>) -> Self {
         Self { error: Some(text.into()), wall: wall(), ..Self::default() }
+    }
+
+    /// An end that the application is not to blame for.
+    pub(crate) fn excused(text: impl Into<String>) -> Self {
+        Self { excused: true, ..Self::error(text) }
     }
 }
 
@@ -149,7 +158,7 @@ fn run(dir: &Path) -> io::Result<()> {
     clear(leader, whom);
     let status = child.wait()?;
     output.wait();
-    finish(dir, &Ended { code: status.code(), signal: status.signal(), error: None, wall: wall() })
+    finish(dir, &Ended { code: status.code(), signal: status.signal(), wall: wall(), ..Ended::default() })
 }
 
 /// SIGTERM, SIGINT and SIGHUP do nothing here from now on. They are caught, not ignored or blocked:
@@ -165,7 +174,15 @@ fn survive_signals() -> io::Result<tokio::runtime::Runtime> {
     Ok(runtime)
 }
 
+/// The server takes the lock and hands it over as standard error: so there is no moment in which somebody
+/// else could think that nothing is about to start here.
 fn lock(dir: &Path) -> io::Result<File> {
+    let given = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let file = |m: &Metadata| (m.dev(), m.ino());
+    let own = std::fs::metadata(dir.join(LOCK)).as_ref().map(file).ok();
+    if own == Some(file(&given.metadata()?)) && given.try_lock().is_ok() {
+        return Ok(given);
+    }
     let until = Instant::now() + LOCK_WAIT;
     loop {
         if let Some(lock) = try_lock(dir)? {

@@ -1,10 +1,12 @@
 //! Pieces of state for tests.
 
+pub(crate) mod script;
+
 use std::collections::BTreeMap;
 
 use temps_core::assignment::{Assignment, Work};
 use temps_core::model::{
-    Artifact, EnvironmentId, Health, Instance, InstanceId, NodeId, ReleaseId, Seen, Want,
+    Artifact, EnvironmentId, Health, Instance, InstanceId, NodeId, ProcessSpec, ReleaseId, Seen, Want,
 };
 
 /// A digest that only its first letters tell from others.
@@ -22,8 +24,10 @@ pub(crate) fn work(want: Want, seen: Seen) -> Work {
     };
     Work {
         instance,
-        artifact: Artifact { digest: digest("a"), bytes: 1 },
-        command: String::new(),
+        artifact: Artifact { digest: digest("a"), bytes: 1, ..Artifact::default() },
+        process: ProcessSpec { http: true, instances: 1, ..ProcessSpec::default() },
+        once: false,
+        volumes: BTreeMap::new(),
         variables: BTreeMap::new(),
         project: "shop".to_owned(),
         environment: "production".to_owned(),

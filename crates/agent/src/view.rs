@@ -14,7 +14,8 @@ pub struct LocalView {
     /// Everything on this node was listed since the start of the server; before, nothing is known, and
     /// addresses in the replicated state may be those of other programs.
     pub listed: bool,
-    /// Instances that do not run, and will not run again.
+    /// Instances to which nothing may be sent: they do not run, and will not run again, or they have lost
+    /// their address.
     pub down: BTreeSet<InstanceId>,
     /// Instances that run, and fail their health check.
     pub unready: BTreeSet<InstanceId>,
@@ -28,8 +29,14 @@ impl LocalView {
         for (id, local) in locals {
             if local.is_down() {
                 view.down.insert(*id);
+                continue;
             }
             let Some(running) = local.running() else { continue };
+            // The address that the cluster knows may be another's by now.
+            let answers = assigned.instances.get(id).is_some_and(|work| work.process.http);
+            if answers && running.endpoint.is_none() {
+                view.down.insert(*id);
+            }
             if local.vitals.seen == Seen::Unready {
                 view.unready.insert(*id);
             }
@@ -64,15 +71,23 @@ mod tests {
         let i7 = InstanceId(7);
         let endpoint = Endpoint { address: "127.0.0.1:1".to_owned(), incarnation: "x".to_owned() };
         let running =
-            Running { incarnation: "x".to_owned(), endpoint: Some(endpoint.clone()), age: Duration::ZERO };
+            || Running { incarnation: "x".to_owned(), endpoint: Some(endpoint.clone()), age: Duration::ZERO };
         let local = |stage| BTreeMap::from([(i7, Local::new(stage, String::new(), Duration::ZERO))]);
         let ready = assigned(work(Want::Run, Seen::Ready));
 
-        let up = LocalView::of(&ready, &local(Stage::Up(running, Care::Health)));
-        assert_eq!(up.endpoints, BTreeMap::from([(i7, endpoint)]));
+        let up = LocalView::of(&ready, &local(Stage::Up(running(), Care::Health)));
+        assert_eq!(up.endpoints, BTreeMap::from([(i7, endpoint.clone())]));
         assert!(up.listed && up.down.is_empty() && up.unready.is_empty());
         for gone in [local(Stage::Ended(Exit::default())), local(Stage::Unstarted), BTreeMap::new()] {
             let view = LocalView::of(&ready, &gone);
+            assert!(view.endpoints.is_empty() && view.down.contains(&i7), "{view:?}");
+        }
+        // Its address may be another's by now, and what is over is as good as ended.
+        let lost = Running { endpoint: None, ..running() };
+        let mut over = local(Stage::Up(running(), Care::Health));
+        over.get_mut(&i7).expect("there").call_over(Exit::default());
+        for unusable in [local(Stage::Up(lost, Care::Health)), over] {
+            let view = LocalView::of(&ready, &unusable);
             assert!(view.endpoints.is_empty() && view.down.contains(&i7), "{view:?}");
         }
         let pending = assigned(work(Want::Run, Seen::Pending));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use temps_core::command::{Command, Made, Outcome, Receipt};
-use temps_core::model::{Artifact, DeploymentId, Opaque};
+use temps_core::model::{DeploymentId, Opaque};
 use temps_ledger::Proposal;
 use temps_wire::proto::{
     Accepted, CancelRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
@@ -16,6 +16,7 @@ use tonic::Status;
 use crate::bundles;
 use crate::caller::{Caller, parse_role};
 use crate::desk::{Answer, Desk};
+use crate::given;
 use crate::limits;
 use crate::refusal::{refused, unanswered};
 
@@ -28,18 +29,21 @@ const JOIN_USES_MAX: u32 = 1_000;
 
 pub(crate) async fn deploy(desk: &Desk, caller: Caller, request: DeployRequest) -> Answer<Accepted> {
     limits::environment(&request.project, &request.environment)?;
-    limits::bundle(&request.digest, request.bytes)?;
-    let spec = limits::spec(&request.spec)?;
-    if !bundles::is_anywhere(desk, &request.digest).await {
+    let source = given::source(&request.source)?;
+    let spec = given::spec(&request.spec)?;
+    if let Some(file) = source.stored()
+        && !bundles::is_anywhere(desk, &file.digest).await
+    {
         return Err(Status::not_found(format!(
             "no reachable node stores bundle {}; send it again",
-            request.digest
+            file.digest
         )));
     }
+    given::known_node(desk, &source).await?;
     let command = Command::Deploy {
         project: request.project,
         environment: request.environment,
-        artifact: Artifact { digest: request.digest, bytes: request.bytes },
+        source,
         spec,
         supersede: request.supersede,
     };

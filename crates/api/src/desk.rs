@@ -16,7 +16,8 @@ use temps_wire::proto::temps_server::TempsServer;
 use tonic::Status;
 use tonic::service::Routes;
 
-use crate::parts::{Artifacts, Consensus, LogSource, Membership};
+use crate::parts::{Artifacts, BuildLogs, Consensus, Images, LogSource, Membership};
+use crate::peer::Colleagues;
 use crate::refusal::unanswered;
 
 /// What a request leads to.
@@ -45,6 +46,10 @@ pub struct Desk {
     pub artifacts: Arc<dyn Artifacts>,
     /// Logs of instances of this node.
     pub logs: Arc<dyn LogSource>,
+    /// Logs of builds on this node.
+    pub builds: Arc<dyn BuildLogs>,
+    /// Container images of this node.
+    pub images: Arc<dyn Images>,
 }
 
 impl fmt::Debug for Desk {
@@ -56,7 +61,7 @@ impl fmt::Debug for Desk {
 /// Everything that a node serves, for [`temps_wire::serve::serve`].
 #[must_use]
 pub fn routes(desk: Desk) -> Routes {
-    let peer = PeerServer::new(desk.clone())
+    let peer = PeerServer::new(Colleagues::new(desk.clone()))
         .max_decoding_message_size(MESSAGE_MAX)
         .max_encoding_message_size(MESSAGE_MAX);
     let temps = TempsServer::new(desk.clone()).max_encoding_message_size(MESSAGE_MAX);

@@ -3,10 +3,13 @@
 //! How the log is replicated, where artifacts lie and where logs come from is not known here; see
 //! [`parts`]. Which deployment step comes next is not known here either.
 
+mod build_log;
 mod bundles;
 mod caller;
 mod changes;
 mod desk;
+mod given;
+mod images;
 mod join;
 mod limits;
 mod logs;

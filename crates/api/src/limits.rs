@@ -1,7 +1,6 @@
 //! How large what is asked may be. What names may look like, the log decides; here it is kept from
 //! being filled.
 
-use temps_core::model::Spec;
 use tonic::Status;
 
 use crate::desk::Answer;
@@ -12,10 +11,6 @@ const TEXT_MAX: usize = 256;
 const KEY_MAX: usize = 128;
 /// The most names in one request.
 const NAMES_MAX: usize = 2_000;
-/// The largest encoded spec, in bytes: the log allows variables of 1 MiB.
-const SPEC_MAX: usize = 2 << 20;
-/// The largest command line, in bytes.
-const COMMAND_MAX: usize = 64 << 10;
 /// The largest bundle, in bytes.
 const BUNDLE_MAX: u64 = 4 << 30;
 
@@ -66,27 +61,4 @@ pub(crate) fn digest_form(digest: &str) -> Answer<()> {
         return Ok(());
     }
     Err(Status::invalid_argument("a digest is a SHA-256 as 64 lower-case hexadecimal digits"))
-}
-
-pub(crate) fn spec(encoded: &[u8]) -> Answer<Spec> {
-    if encoded.len() > SPEC_MAX {
-        return Err(Status::invalid_argument(format!(
-            "the settings take {} bytes, at most {SPEC_MAX} fit",
-            encoded.len()
-        )));
-    }
-    let spec: Spec = temps_wire::codec::decode(encoded)
-        .map_err(|e| Status::invalid_argument(format!("the settings cannot be read: {e}")))?;
-    names("process name", spec.processes.keys())?;
-    names("variable name", spec.variables.keys())?;
-    names("domain", spec.routes.domains.iter())?;
-    text("routes.path_prefix", &spec.routes.path_prefix)?;
-    text("health.path", &spec.health.path)?;
-    text("health.host", spec.health.host.as_deref().unwrap_or_default())?;
-    for process in spec.processes.values() {
-        if process.command.len() > COMMAND_MAX {
-            return Err(Status::invalid_argument(format!("a command has at most {COMMAND_MAX} bytes")));
-        }
-    }
-    Ok(spec)
 }

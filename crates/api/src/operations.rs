@@ -5,26 +5,28 @@
 use temps_core::model::Role;
 use temps_wire::proto::temps_server::Temps;
 use temps_wire::proto::{
-    Accepted, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
+    Accepted, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
     CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse,
     CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail, Event, GetDeploymentRequest,
     HasBundleRequest, HasBundleResponse, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest,
     ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
-    ListVariablesResponse, LogLine, LogsRequest, PutBundleResponse, RollbackRequest, ScaleRequest,
-    ScaleResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
-    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    ListVariablesResponse, LogLine, LogsRequest, PutBundleResponse, ResolveImageRequest,
+    ResolveImageResponse, RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest,
+    SetVariablesResponse, StatusRequest, StatusResponse, WatchDeploymentRequest, WhoAmIRequest,
+    WhoAmIResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::caller::Claim;
 use crate::desk::{Desk, Lines};
-use crate::{bundles, changes, logs, reads, watch};
+use crate::{build_log, bundles, changes, images, logs, reads, watch};
 
 macro_rules! operations {
     ($($operation:ident: $asked:ty => $answer:ty, $role:ident, $what:literal, $handler:path;)*) => {
         #[tonic::async_trait]
         impl Temps for Desk {
             type WatchDeploymentStream = Lines<Event>;
+            type BuildLogStream = Lines<LogLine>;
             type LogsStream = Lines<LogLine>;
 
             $(
@@ -47,6 +49,7 @@ operations! {
     list_deployments: ListDeploymentsRequest => ListDeploymentsResponse, Viewer, "reading", reads::list_deployments;
     get_deployment: GetDeploymentRequest => DeploymentDetail, Viewer, "reading", reads::get_deployment;
     watch_deployment: WatchDeploymentRequest => Lines<Event>, Viewer, "watching", watch::watch_deployment;
+    build_log: BuildLogRequest => Lines<LogLine>, Viewer, "reading logs", build_log::build_log;
     status: StatusRequest => StatusResponse, Viewer, "reading", reads::status;
     logs: LogsRequest => Lines<LogLine>, Viewer, "reading logs", logs::logs;
     // The values need a deployer; its handler checks that.
@@ -56,6 +59,7 @@ operations! {
     cluster_status: ClusterStatusRequest => ClusterStatusResponse, Viewer, "reading", reads::cluster_status;
     has_bundle: HasBundleRequest => HasBundleResponse, Deployer, "deploying", bundles::has_bundle;
     put_bundle: Streaming<BundleChunk> => PutBundleResponse, Deployer, "deploying", bundles::put_bundle;
+    resolve_image: ResolveImageRequest => ResolveImageResponse, Deployer, "deploying", images::resolve_image;
     deploy: DeployRequest => Accepted, Deployer, "deploying", changes::deploy;
     rollback: RollbackRequest => Accepted, Deployer, "rolling back", changes::rollback;
     cancel: CancelRequest => Accepted, Deployer, "cancelling", changes::cancel;

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use temps_core::model::{InstanceId, NodeId};
+use temps_core::model::{DeploymentId, InstanceId, NodeId};
 use temps_wire::proto::{InstanceLogLine, ProposeRequest, ProposeResponse, ReadIndexResponse};
 use tokio::io::AsyncRead;
 
@@ -80,4 +80,46 @@ pub trait LogSource: Send + Sync + 'static {
         follow: bool,
         tail: u32,
     ) -> BoxStream<'static, InstanceLogLine>;
+}
+
+/// What an image's name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The image's identity for Docker, `sha256:` and 64 hexadecimal digits.
+    pub id: String,
+    /// What a person should know, such as that the name's registry did not answer.
+    pub warning: Option<String>,
+}
+
+/// Why an image's name means nothing here. The texts are for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FindFailed {
+    /// Neither this node has it, nor the registry if that was asked.
+    NotFound(String),
+    /// This node runs no containers.
+    NoContainers,
+    /// The engine does not answer now.
+    Unavailable(String),
+}
+
+/// The container images of this node.
+#[async_trait]
+pub trait Images: Send + Sync + 'static {
+    /// What a name means here; with `pull` its registry is asked first, and the image is here afterwards.
+    ///
+    /// # Errors
+    /// [`FindFailed`].
+    async fn find(&self, reference: &str, pull: bool) -> Result<Found, FindFailed>;
+}
+
+/// The logs of builds on this node.
+pub trait BuildLogs: Send + Sync + 'static {
+    /// The last `tail` lines of a build, all where 0, and with `follow` those that come until the build has
+    /// ended; `instance` is 0 in them. `None` where this node has no log of it, or none yet.
+    fn lines(
+        &self,
+        deployment: DeploymentId,
+        follow: bool,
+        tail: u32,
+    ) -> Option<BoxStream<'static, InstanceLogLine>>;
 }

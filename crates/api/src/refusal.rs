@@ -9,9 +9,14 @@ use tonic::Status;
 /// The longest text of a refusal, in bytes: it travels in a header.
 const TEXT_MAX: usize = 4_096;
 
-pub(crate) fn refused(why: &Rejection) -> Status {
-    let mut text = why.to_string();
+/// A text that fits.
+pub(crate) fn bounded(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(TEXT_MAX));
+    text
+}
+
+pub(crate) fn refused(why: &Rejection) -> Status {
+    let text = bounded(why.to_string());
     match why {
         Rejection::NotFound { .. } => Status::not_found(text),
         Rejection::Invalid { .. } => Status::invalid_argument(text),

@@ -1,10 +1,13 @@
+mod build_log;
 mod bundles;
 mod changes;
 mod cluster;
+mod images;
 mod join;
 mod logs;
 mod memory;
 mod peer;
 mod quorum;
 mod roles;
+mod views;
 mod watch;

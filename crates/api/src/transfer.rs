@@ -1,11 +1,13 @@
 //! Artifacts as streams of chunks, and the check that what arrives is what was announced.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use temps_wire::proto::{ArtifactChunk, BundleChunk};
+use tokio::sync::Semaphore;
 use tokio_util::io::ReaderStream;
 use tonic::Status;
 
@@ -101,6 +103,25 @@ impl Check {
 
 fn invalid(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// As [`chunks`], where only so many are read at once: the announcement comes at once, the content in turn.
+pub(crate) fn chunks_in_turn(digest: &str, stored: Stored, turns: Arc<Semaphore>) -> Lines<ArtifactChunk> {
+    let mut chunks = chunks(digest, stored);
+    stream::once(async move {
+        let announcement = stream::iter(chunks.next().await);
+        let content = stream::once(async move {
+            // Nobody closes it; and without a turn nobody would be harmed.
+            let turn = turns.acquire_owned().await.ok();
+            chunks.map(move |chunk| {
+                let _until_the_end = &turn;
+                chunk
+            })
+        });
+        announcement.chain(content.flatten())
+    })
+    .flatten()
+    .boxed()
 }
 
 /// An artifact for another node: the announcement, then the content.

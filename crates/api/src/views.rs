@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use temps_core::model::{
-    ClusterState, Deployment, DeploymentId, Environment, Event, Instance, Kind, Millis, Node, NodeId,
-    NodeStatus, Seen, Want, What,
+    Artifact, ClusterState, Deployment, DeploymentId, Environment, Event, Form, Instance, Kind, Millis, Node,
+    NodeId, NodeStatus, Release, Seen, Source, Want, What,
 };
+use temps_core::text;
 use temps_wire::proto;
 
 /// Everything that is worth working out once for many deployments.
@@ -35,6 +36,7 @@ impl<'a> Views<'a> {
     pub(crate) fn deployment(&self, d: &Deployment) -> proto::Deployment {
         let (project, environment) = names(self.state, self.state.environments.get(&d.environment));
         let (created, ended) = self.spans.get(&d.id).copied().unwrap_or_default();
+        let release = self.state.releases.get(&d.to);
         let began = d.started_at.unwrap_or(d.created_at);
         let traffic = (!d.traffic.is_empty() || !d.earlier.is_empty()).then(|| d.total());
         proto::Deployment {
@@ -64,6 +66,8 @@ impl<'a> Views<'a> {
             app_errors: traffic.map(|t| t.app_errors),
             platform_errors: traffic.map(|t| t.platform_errors),
             rollback_target: self.rollback_targets.contains(&d.id),
+            source: release.map(|r| given(&r.source)).unwrap_or_default(),
+            image: release.map(image).unwrap_or_default(),
         }
     }
 
@@ -101,6 +105,27 @@ pub(crate) fn event(state: &ClusterState, e: &Event) -> proto::Event {
         instance: about.map(|(instance, _)| instance.to_string()).unwrap_or_default(),
         node: about.map(|(_, node)| state.node_name(node)).unwrap_or_default(),
         deployment: e.deployment.map(|d| d.0),
+    }
+}
+
+/// What a user gave, in a few words.
+fn given(source: &Source) -> String {
+    match source {
+        Source::Bundle { .. } => "bundle".to_owned(),
+        Source::Build { context, dockerfile, .. } => {
+            format!("build of {} with {dockerfile}", text::bytes(context.bytes))
+        }
+        Source::Image { reference, .. } => format!("image {reference}"),
+    }
+}
+
+/// The identity of the image that a release runs; empty where it runs none, and until it is known.
+fn image(release: &Release) -> String {
+    match (&release.artifact, &release.source) {
+        (Some(Artifact { form: Form::Image { id, .. }, .. }), _) | (None, Source::Image { id, .. }) => {
+            id.clone()
+        }
+        (Some(_), _) | (None, Source::Bundle { .. } | Source::Build { .. }) => String::new(),
     }
 }
 
@@ -166,6 +191,10 @@ pub(crate) fn node(state: &ClusterState, n: &Node, leader: Option<NodeId>) -> pr
         edge_http: n.edge_http.clone(),
         version: n.version.clone(),
         instances: count(state.instances.values().filter(|i| i.node == n.id && i.occupies())),
+        runtime: n.facts.runtime.map(|runtime| runtime.word().to_owned()).unwrap_or_default(),
+        labels: n.facts.labels.clone(),
+        free_bytes: n.facts.free,
+        trouble: n.facts.trouble.clone().unwrap_or_default(),
     }
 }
 
@@ -224,6 +253,10 @@ mod tests {
     fn an_event_has_the_name_it_has_in_the_log() {
         let (instance, node) = (InstanceId(7), NodeId(2));
         assert_eq!(kind(&What::DrainTimedOut { instance, node, cut: 1 }), "drain_timed_out");
+        assert_eq!(kind(&What::Building { node }), "building");
+        assert_eq!(kind(&What::Built { node, id: String::new(), bytes: 1 }), "built");
+        assert_eq!(kind(&What::ReleaseStarted { instance, node }), "release_started");
+        assert_eq!(kind(&What::ReleaseDone { instance, node }), "release_done");
         assert_eq!(kind(&What::Ended { phase: Phase::Succeeded, errors: Some(0) }), "ended");
     }
 }

@@ -52,7 +52,12 @@ impl Code {
     #[must_use]
     pub fn of_phase(phase: Phase) -> Option<Code> {
         match phase {
-            Phase::Queued | Phase::Stepping | Phase::Watching | Phase::Reverting => None,
+            Phase::Queued
+            | Phase::Building
+            | Phase::Releasing
+            | Phase::Stepping
+            | Phase::Watching
+            | Phase::Reverting => None,
             Phase::Succeeded => Some(Code::Live),
             Phase::RolledBack | Phase::Cancelled => Some(Code::RolledBack),
             Phase::Failed => Some(Code::Failed),
@@ -70,12 +75,20 @@ impl From<Code> for ExitCode {
 /// The phase that has this word.
 #[must_use]
 pub(crate) fn phase_of(word: &str) -> Option<Phase> {
-    use Phase::{
-        Cancelled, Failed, Queued, Reverting, RolledBack, Stepping, Succeeded, Superseded, Watching,
-    };
-    [Queued, Stepping, Watching, Reverting, Succeeded, RolledBack, Failed, Cancelled, Superseded]
-        .into_iter()
-        .find(|phase| phase.word() == word)
+    const ALL: [Phase; 11] = [
+        Phase::Queued,
+        Phase::Building,
+        Phase::Releasing,
+        Phase::Stepping,
+        Phase::Watching,
+        Phase::Reverting,
+        Phase::Succeeded,
+        Phase::RolledBack,
+        Phase::Failed,
+        Phase::Cancelled,
+        Phase::Superseded,
+    ];
+    ALL.into_iter().find(|phase| phase.word() == word)
 }
 
 /// Why a command ends early, and what to do about it.
@@ -139,6 +152,8 @@ mod tests {
     fn phases_map_to_exit_codes() {
         for (word, code) in [
             ("queued", None),
+            ("building", None),
+            ("releasing", None),
             ("stepping", None),
             ("watching", None),
             ("reverting", None),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use temps_wire::proto::{
-    Deployment, DeploymentDetail, EnvironmentStatus, Event, Instance, Node, ProcessStatus,
+    Deployment, DeploymentDetail, EnvironmentStatus, Event, Instance, LogLine, Node, ProcessStatus,
 };
 
 use crate::timeline::timestamp;
@@ -49,6 +49,8 @@ pub(crate) fn deployment(d: &Deployment) -> Value {
         "app_errors": d.app_errors,
         "platform_errors": d.platform_errors,
         "rollback_target": d.rollback_target,
+        "source": text(&d.source),
+        "image": text(&d.image),
     })
 }
 
@@ -88,6 +90,22 @@ pub(crate) fn node(n: &Node) -> Value {
         "edge_http": n.edge_http,
         "version": n.version,
         "instances": n.instances,
+        "runtime": text(&n.runtime),
+        "labels": n.labels,
+        "free_bytes": n.free_bytes,
+        "trouble": text(&n.trouble),
+    })
+}
+
+/// A line of the log of a build; among events it is told by its kind.
+pub(crate) fn build_line(number: u64, line: &LogLine) -> Value {
+    json!({
+        "kind": "build_log",
+        "deployment": number,
+        "time": time(Some(line.wall_ms)),
+        "node": text(&line.node),
+        "stream": text(&line.stream),
+        "text": String::from_utf8_lossy(&line.text),
     })
 }
 

@@ -3,6 +3,7 @@
 //! The cluster owns deployments; this only asks and watches. How the cluster decides is not known here.
 
 pub mod bundle;
+mod detect;
 mod exit;
 pub mod file;
 mod json;

@@ -1,7 +1,7 @@
 //! What is said when a deployment has ended: one sentence where it is live, and where it is not,
 //! everything that a person needs to find out why.
 
-use temps_core::model::Phase;
+use temps_core::model::{Phase, RELEASE_PROCESS};
 use temps_core::text;
 use temps_wire::proto::{Deployment, DeploymentDetail, Instance};
 
@@ -21,7 +21,15 @@ pub(crate) fn text_of(detail: &DeploymentDetail) -> String {
         Some(Phase::Superseded) => {
             format!("{} was superseded by a newer deployment before it began.", subject(&deployment))
         }
-        Some(Phase::Queued | Phase::Stepping | Phase::Watching | Phase::Reverting) | None => {
+        Some(
+            Phase::Queued
+            | Phase::Building
+            | Phase::Releasing
+            | Phase::Stepping
+            | Phase::Watching
+            | Phase::Reverting,
+        )
+        | None => {
             format!("{} is {}.", subject(&deployment), escape(&deployment.phase))
         }
     }
@@ -54,40 +62,89 @@ fn traffic(d: &Deployment) -> Option<String> {
     Some(line)
 }
 
+/// How far a deployment had come when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Its image was being made: nothing that runs was touched.
+    Building,
+    /// Its release command ran: no instance of it was started.
+    Releasing,
+    /// Instances were replaced.
+    Replacing,
+}
+
+fn stage(detail: &DeploymentDetail) -> Stage {
+    let mut stage = Stage::Replacing;
+    for event in &detail.events {
+        match event.kind.as_str() {
+            "building" => stage = Stage::Building,
+            "release_started" => stage = Stage::Releasing,
+            "built" | "release_done" | "starting" => stage = Stage::Replacing,
+            _ => {}
+        }
+    }
+    stage
+}
+
 fn failure(detail: &DeploymentDetail, d: &Deployment) -> String {
-    let mut lines = vec![headline(d), String::new()];
+    let stage = stage(detail);
+    let mut lines = vec![headline(d, stage), String::new()];
     let mut fact = |name: &str, value: &str| {
         if !value.is_empty() {
             lines.push(format!("  {name:<9} {}", escape(value)));
         }
     };
     fact("Why", &d.reason);
-    if let Some(instance) = at_fault(detail, d) {
+    if let Some(instance) = at_fault(detail, d).filter(|_| stage != Stage::Building) {
         let what =
             format!("{} ({}, r{}) on {}", instance.id, instance.process, instance.release, instance.node);
         fact("Instance", &what);
         fact("Exit", &instance.exit);
         fact("Check", &instance.last_check);
     }
-    fact("Now", &now(detail, d));
+    fact("Now", &now(detail, d, stage));
     fact("Traffic", &traffic(d).unwrap_or_default());
     if !d.log_tail.is_empty() {
         let tail = &d.log_tail[d.log_tail.len().saturating_sub(LOG_LINES)..];
-        lines.push(format!(
-            "  {:<9} the last {} of the instance at fault:",
-            "Log",
-            counted(tail.len(), "line")
-        ));
+        let of = match stage {
+            Stage::Building => "the build",
+            Stage::Releasing => "the release command",
+            Stage::Replacing => "the instance at fault",
+        };
+        lines.push(format!("  {:<9} the last {} of {of}:", "Log", counted(tail.len(), "line")));
         lines.extend(tail.iter().map(|line| format!("    | {}", escape(line))));
     }
     lines.push(String::new());
-    lines.push(format!("  {:<9} temps deployments timeline {}", "Next", d.number));
-    lines.push(format!("  {:<9} temps logs -p {} -e {}", "", escape(&d.project), escape(&d.environment)));
+    let (number, target) = (d.number, format!("-p {} -e {}", escape(&d.project), escape(&d.environment)));
+    let next = match stage {
+        Stage::Building => {
+            [format!("temps deployments logs {number}"), format!("temps deployments timeline {number}")]
+        }
+        Stage::Releasing => [
+            format!("temps logs {target} --process {RELEASE_PROCESS}"),
+            format!("temps deployments timeline {number}"),
+        ],
+        Stage::Replacing => [format!("temps deployments timeline {number}"), format!("temps logs {target}")],
+    };
+    let [first, second] = next;
+    lines.push(format!("  {:<9} {first}", "Next"));
+    lines.push(format!("  {:<9} {second}", ""));
     lines.join("\n")
 }
 
-fn headline(d: &Deployment) -> String {
+fn headline(d: &Deployment, stage: Stage) -> String {
     let subject = subject(d);
+    let failed = match (phase_of(&d.phase), stage) {
+        (Some(Phase::Cancelled), _) | (_, Stage::Replacing) => None,
+        (_, Stage::Building) => Some("failed to build"),
+        (_, Stage::Releasing) => Some("failed in its release command"),
+    };
+    if let Some(failed) = failed {
+        return match d.from_release {
+            Some(from) => format!("{subject} {failed}; r{from} is live as before."),
+            None => format!("{subject} {failed}; there is no release before it."),
+        };
+    }
     match (phase_of(&d.phase), d.from_release) {
         (Some(Phase::RolledBack), Some(from)) => format!("{subject} failed and was rolled back to r{from}."),
         (Some(Phase::RolledBack), None) => format!("{subject} failed and was rolled back."),
@@ -99,7 +156,7 @@ fn headline(d: &Deployment) -> String {
 }
 
 /// What serves after all.
-fn now(detail: &DeploymentDetail, d: &Deployment) -> String {
+fn now(detail: &DeploymentDetail, d: &Deployment, stage: Stage) -> String {
     let Some(from) = d.from_release else { return "nothing serves".to_owned() };
     let serving: Vec<&str> = detail
         .instances
@@ -107,6 +164,14 @@ fn now(detail: &DeploymentDetail, d: &Deployment) -> String {
         .filter(|i| i.release == from && i.state == "serving")
         .map(|i| i.id.as_str())
         .collect();
+    if stage != Stage::Replacing {
+        let on = if serving.is_empty() { String::new() } else { format!(" on {}", serving.join(", ")) };
+        let untouched = match stage {
+            Stage::Building => "nothing was changed",
+            Stage::Releasing | Stage::Replacing => "no instance was replaced",
+        };
+        return format!("r{from} serves{on} as before; {untouched}");
+    }
     match (phase_of(&d.phase), serving.is_empty()) {
         (_, false) => {
             format!("r{from} serves on {}; what was started of r{} is gone", serving.join(", "), d.release)

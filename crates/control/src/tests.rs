@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use temps_core::command::{Command, NewNode, Observation};
 use temps_core::model::{
-    Artifact, ClusterState, Endpoint, InstanceId, NodeId, Phase, ProcessSpec, Seen, Spec,
+    Artifact, ClusterState, Endpoint, InstanceId, NodeId, Phase, ProcessSpec, Seen, Source, Spec,
 };
 use temps_ledger::{Ledger, MemoryLedger, Proposal};
 use tokio_util::sync::CancellationToken;
@@ -43,14 +43,14 @@ async fn a_deployment_is_driven_to_its_end() {
     let running = tokio::spawn(control.run(shutdown.clone()));
     let mut spec = Spec::default();
     spec.rollback.watch = 10;
-    let web = ProcessSpec { command: "./web".to_owned(), http: true, instances: 1 };
+    let web = ProcessSpec { command: "./web".to_owned(), http: true, instances: 1, ..ProcessSpec::default() };
     spec.processes.insert("web".to_owned(), web);
     write(
         &ledger,
         Command::Deploy {
             project: "shop".to_owned(),
             environment: "production".to_owned(),
-            artifact: Artifact { digest: "a".repeat(64), bytes: 1 },
+            source: Source::Bundle { bundle: Artifact::bundle("a".repeat(64), 1) },
             spec,
             supersede: false,
         },

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Artifact, ClusterState, DeployRules, EnvironmentId, Health, Index, Instance, InstanceId, Millis, NodeId,
-    NodeStatus, ReleaseId, Spec, Variables, Want,
+    Artifact, ClusterState, DeployRules, DeploymentId, EnvironmentId, Health, Index, Instance, InstanceId,
+    Millis, NodeId, NodeStatus, Phase, ProcessSpec, RELEASE_PROCESS, Release, ReleaseId, Source, Spec,
+    Variables, Want,
 };
 
 /// What one node has to make true. Whatever runs under the cluster's name and is not in it, is to be removed.
@@ -20,6 +21,25 @@ pub struct Assignment {
     pub awaited: Option<Index>,
     /// Environments whose traffic is to be reported, because a deployment is under way.
     pub observed: Vec<EnvironmentId>,
+    /// Images to make here.
+    pub builds: BTreeMap<DeploymentId, BuildWork>,
+    /// What this node was last known to be.
+    pub facts: crate::model::NodeFacts,
+    /// Deployments that the cluster remembers; the build logs of others may be deleted.
+    pub remembered: std::collections::BTreeSet<DeploymentId>,
+}
+
+/// An image to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildWork {
+    /// For which release.
+    pub release: ReleaseId,
+    /// Names for labels and logs.
+    pub project: String,
+    /// See `project`.
+    pub environment: String,
+    /// From what. The file of [`Source::Build`] is among the artifacts to store here.
+    pub source: Source,
 }
 
 /// An artifact to store.
@@ -40,15 +60,19 @@ pub struct Work {
     pub instance: Instance,
     /// What it runs.
     pub artifact: Artifact,
-    /// The command line, for `/bin/sh -c`.
-    pub command: String,
+    /// How it runs: command, port, limits, signal, check. Of a release command, its command alone.
+    pub process: ProcessSpec,
+    /// It runs once and ends by itself: how it ended is what matters, and it is never ready.
+    pub once: bool,
+    /// Where volumes are mounted, by the volume's name.
+    pub volumes: BTreeMap<String, String>,
     /// Environment variables, `PORT` not included.
     pub variables: Variables,
     /// Names for the variables that tell an application who it is.
     pub project: String,
     /// See `project`.
     pub environment: String,
-    /// How readiness is checked over HTTP; `None`: by staying up for `settle`.
+    /// How readiness is checked, over HTTP or by `process.check`; `None`: by staying up for `settle`.
     pub health: Option<Health>,
     /// The Host header of health checks.
     pub host: String,
@@ -75,12 +99,32 @@ pub fn assignment(state: &ClusterState, node: NodeId) -> Assignment {
         artifacts: artifacts(state, node),
         awaited: state.nodes.get(&node).and_then(|n| awaited(state).filter(|index| n.applied < *index)),
         observed: state.deployments.values().filter(|d| d.phase.is_live()).map(|d| d.environment).collect(),
+        builds: builds(state, node),
+        facts: state.nodes.get(&node).map(|n| n.facts.clone()).unwrap_or_default(),
+        remembered: state.deployments.keys().copied().collect(),
     }
+}
+
+fn builds(state: &ClusterState, node: NodeId) -> BTreeMap<DeploymentId, BuildWork> {
+    let here = state.deployments.values().filter(|d| d.phase == Phase::Building && d.builder == Some(node));
+    here.filter_map(|d| {
+        let release = state.releases.get(&d.to).filter(|r| r.artifact.is_none())?;
+        let environment = state.environments.get(&d.environment)?;
+        let work = BuildWork {
+            release: release.id,
+            project: state.projects.get(&environment.project)?.name.clone(),
+            environment: environment.name.clone(),
+            source: release.source.clone(),
+        };
+        Some((d.id, work))
+    })
+    .collect()
 }
 
 fn work(state: &ClusterState, instance: &Instance) -> Option<Work> {
     let release = state.releases.get(&instance.release)?;
-    let process = release.spec.processes.get(&instance.process)?;
+    let process = process_of(release, &instance.process)?;
+    let once = instance.process == RELEASE_PROCESS;
     let environment = state.environments.get(&instance.environment)?;
     let project = state.projects.get(&environment.project)?;
     let health = &release.spec.health;
@@ -90,23 +134,43 @@ fn work(state: &ClusterState, instance: &Instance) -> Option<Work> {
     };
     Some(Work {
         instance: instance.clone(),
-        artifact: release.artifact.clone(),
-        command: process.command.clone(),
+        artifact: release.artifact.clone()?,
+        once,
+        volumes: release.spec.volumes.clone(),
         variables: release.variables.clone(),
         project: project.name.clone(),
         environment: environment.name.clone(),
-        health: process.http.then(|| health.clone()),
+        health: (process.http || process.check.is_some()).then(|| health.clone()),
         host,
         settle: health.interval * u64::from(health.healthy_threshold),
-        stop_grace: grace(&release.spec, process.http),
+        stop_grace: grace(&release.spec, &process),
+        process,
         withdrawn_everywhere: withdrawn_everywhere(state, instance),
     })
 }
 
-/// A process without HTTP has no requests to drain: the drain timeout is time for its last job instead.
-fn grace(spec: &Spec, http: bool) -> Millis {
-    let DeployRules { stop_grace, drain_timeout, .. } = spec.deploy;
-    if http { stop_grace } else { stop_grace.max(drain_timeout) }
+/// How the process of an instance runs; a release command is a process that only has a command.
+#[must_use]
+pub fn process_of(release: &Release, name: &str) -> Option<ProcessSpec> {
+    if name != RELEASE_PROCESS {
+        return release.spec.processes.get(name).cloned();
+    }
+    let command = release.spec.release.as_ref()?.command.clone();
+    Some(ProcessSpec { command, instances: 1, ..ProcessSpec::default() })
+}
+
+/// Time between the stop signal and the kill. A process without HTTP has no requests to drain: the drain
+/// timeout is time for its last job instead.
+#[must_use]
+pub fn grace(spec: &Spec, process: &ProcessSpec) -> Millis {
+    let DeployRules { stop_grace, .. } = spec.deploy;
+    if process.http { stop_grace } else { stop_grace.max(drain_timeout(spec, process)) }
+}
+
+/// How long what a process does may take after it is to end.
+#[must_use]
+pub fn drain_timeout(spec: &Spec, process: &ProcessSpec) -> Millis {
+    process.drain_timeout.unwrap_or(spec.deploy.drain_timeout)
 }
 
 /// Every live edge serves a table without the instance.
@@ -142,10 +206,14 @@ fn artifacts(state: &ClusterState, node: NodeId) -> BTreeMap<String, ArtifactWor
     let mut wanted = BTreeMap::new();
     for release in state.kept_releases() {
         let Some(release) = state.releases.get(&release) else { continue };
-        let digest = &release.artifact.digest;
+        // Until the image is made, its source is what must not be lost.
+        let Some(artifact) = release.artifact.as_ref().or(release.source.stored()) else { continue };
+        let digest = &artifact.digest;
         let runs_here =
             state.instances.values().any(|i| i.node == node && i.release == release.id && i.occupies());
-        if !runs_here && !is_keeper(state, digest, node) {
+        let builds_here = release.artifact.is_none()
+            && state.deployments.values().any(|d| d.to == release.id && d.builder == Some(node));
+        if !runs_here && !builds_here && !is_keeper(state, digest, node) {
             continue;
         }
         let holders = state.nodes.values().filter(|n| n.artifacts.contains(digest));
@@ -153,7 +221,7 @@ fn artifacts(state: &ClusterState, node: NodeId) -> BTreeMap<String, ArtifactWor
         wanted.insert(
             digest.clone(),
             ArtifactWork {
-                artifact: release.artifact.clone(),
+                artifact: artifact.clone(),
                 holders: holders.map(|n| n.id).filter(|id| *id != node).collect(),
                 reported,
             },

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Artifact, Cause, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Index, InstanceId, Millis, NodeId,
-    Phase, ProjectId, ReleaseId, Role, Seen, Spec, TokenId, Traffic, Variables,
+    Artifact, Cause, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Index, InstanceId, Millis,
+    NodeFacts, NodeId, Phase, ProjectId, ReleaseId, Role, Seen, Source, Spec, TokenId, Traffic, Variables,
 };
 
 /// The format version of [`Entry`]; a node refuses entries of a newer one.
-pub const ENTRY_VERSION: u16 = 1;
+pub const ENTRY_VERSION: u16 = 2;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,7 @@ pub struct Entry {
 }
 
 /// What to change.
+#[expect(clippy::large_enum_variant, reason = "commands are written and read one at a time")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
@@ -84,8 +85,8 @@ pub enum Command {
         project: String,
         /// Name of the environment.
         environment: String,
-        /// What runs; stored on at least one node.
-        artifact: Artifact,
+        /// What runs, or from what it is made.
+        source: Source,
         /// How it runs.
         spec: Spec,
         /// Cancel the running deployment instead of waiting for it.
@@ -182,6 +183,25 @@ pub struct NewNode {
 pub enum Action {
     /// A queued deployment begins.
     Begin {
+        /// Which.
+        deployment: DeploymentId,
+    },
+    /// A node is to make the image of a deployment.
+    Build {
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// Where.
+        node: NodeId,
+    },
+    /// The release command of a deployment is to run, once.
+    RunReleaseCommand {
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// Where.
+        node: NodeId,
+    },
+    /// A deployment goes on to its next phase, for which everything is there.
+    Proceed {
         /// Which.
         deployment: DeploymentId,
     },
@@ -300,6 +320,24 @@ pub enum Observation {
         /// Whether it is stored.
         stored: bool,
     },
+    /// This node has made the image of a deployment, and stores it.
+    Built {
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// The stored image.
+        image: Artifact,
+    },
+    /// This node could not make the image of a deployment, and trying again would not help.
+    NotBuilt {
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// What went wrong, for a person.
+        why: String,
+        /// The last lines of the build log, at most 20.
+        log_tail: Vec<String>,
+    },
+    /// What this node is now.
+    Facts(NodeFacts),
     /// Cumulative traffic of an environment at this node's edge.
     Traffic {
         /// Which environment.

@@ -3,7 +3,7 @@
 //! Asserted after each entry in tests and simulation.
 
 use crate::assignment::{served_everywhere, withdrawn_everywhere};
-use crate::model::{ClusterState, Instance, Phase, Seen, Want};
+use crate::model::{ClusterState, Instance, Phase, RELEASE_PROCESS, Seen, Want};
 
 /// The first broken invariant of a state, in words.
 ///
@@ -16,6 +16,13 @@ pub fn check(state: &ClusterState) -> Result<(), String> {
         }
         if !state.releases.contains_key(&instance.release) {
             return Err(format!("{} runs a forgotten release", instance.id));
+        }
+    }
+    for deployment in state.deployments.keys() {
+        let commands = state.instances.values().filter(|i| i.deployment == Some(*deployment));
+        let commands = commands.filter(|i| i.process == RELEASE_PROCESS).count();
+        if commands > 1 {
+            return Err(format!("{deployment} ran its release command {commands} times"));
         }
     }
     for environment in state.environments.keys() {
@@ -80,6 +87,7 @@ fn check_last(before: &ClusterState, after: &ClusterState) -> Result<(), String>
         let serves = |state: &ClusterState, i: &Instance| {
             i.environment == environment.id
                 && i.serves()
+                && !stops_first(state, i)
                 && i.admitted.is_some_and(|index| served_everywhere(state, index))
         };
         let had: Vec<_> = before.instances.values().filter(|i| serves(before, i)).collect();
@@ -92,4 +100,16 @@ fn check_last(before: &ClusterState, after: &ClusterState) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+/// Its process is replaced in its place, by what it runs or by what the environment moves to: meanwhile none
+/// serves.
+fn stops_first(state: &ClusterState, instance: &Instance) -> bool {
+    let environment = state.environments.get(&instance.environment);
+    let live = state.live(instance.environment);
+    let moves = live.into_iter().flat_map(|d| [Some(d.to), d.from]);
+    let releases = moves.chain([environment.and_then(|e| e.current), Some(instance.release)]);
+    releases
+        .filter_map(|id| state.release(id))
+        .any(|r| crate::strategy::limits(&r.spec, &instance.process).to_none)
 }

@@ -19,7 +19,11 @@ fn is_worth_telling(what: &What) -> bool {
         | What::NodeLost { .. }
         | What::NodeReturned { .. } => true,
         What::Ended { phase, .. } => *phase != Phase::Superseded,
-        What::Starting { .. }
+        What::Building { .. }
+        | What::Built { .. }
+        | What::ReleaseStarted { .. }
+        | What::ReleaseDone { .. }
+        | What::Starting { .. }
         | What::Healthy { .. }
         | What::Admitted { .. }
         | What::Unhealthy { .. }

@@ -11,7 +11,7 @@ use rand::Rng;
 use temps_core::apply::apply;
 use temps_core::assignment::{assignment, served_everywhere};
 use temps_core::command::{Command, ENTRY_VERSION, Entry, Made};
-use temps_core::model::{ClusterState, NodeId, Phase};
+use temps_core::model::{ClusterState, NodeId, Order, Phase, ReleaseCommand};
 use temps_core::plan::plan;
 use temps_core::routes::routes;
 use world::{Behaviour, TICK, Weather, World, spec};
@@ -56,6 +56,9 @@ fn storms_are_survived() {
 
 fn storm(seed: u64) -> World {
     let mut world = World::new(seed, 3);
+    if seed % 2 == 1 {
+        world = world.with_containers();
+    }
     world.weather = Weather::Stormy;
     let ticks = world.rng.random_range(200..600);
     for _ in 0..ticks {
@@ -68,7 +71,9 @@ fn storm(seed: u64) -> World {
     }
     // A release that crashes for ever cannot come to rest: one that works follows.
     let size = world.rng.random_range(1..4);
-    let last = world.deploy(spec(size, 1, 0), Behaviour::Good);
+    let mut good = spec(size, 1, 0);
+    good.release = world.rng.random_bool(0.5).then(migrate);
+    let last = world.deploy(good, Behaviour::Good);
     assert!(matches!(last.made(), Ok(Made::Deployment(_))), "{last:?}");
     world.settle(30 * 60_000);
     world.check_end();
@@ -79,12 +84,18 @@ fn storm(seed: u64) -> World {
     world
 }
 
+fn migrate() -> ReleaseCommand {
+    ReleaseCommand { command: "./migrate".to_owned(), timeout: 20_000 }
+}
+
 fn disturb(world: &mut World) {
     let node = NodeId(world.rng.random_range(1..=3));
     match world.rng.random_range(0..100) {
         0..4 => {
-            let behaviour = match world.rng.random_range(0..10) {
+            let behaviour = match world.rng.random_range(0..12) {
                 0..5 => Behaviour::Good,
+                10 => Behaviour::NotBuilt,
+                11 => Behaviour::CommandFails,
                 5 => Behaviour::NeverHealthy,
                 6 => Behaviour::ExitsAtOnce,
                 7 => Behaviour::Crashes(world.rng.random_range(500..6_000)),
@@ -92,7 +103,13 @@ fn disturb(world: &mut World) {
             };
             let (surge, unavailable) = [(1, 0), (1, 1), (2, 0), (0, 1)][world.rng.random_range(0..4)];
             let instances = world.rng.random_range(1..5);
-            world.deploy(spec(instances, surge, unavailable), behaviour);
+            let mut spec = spec(instances, surge, unavailable);
+            spec.release = world.rng.random_bool(0.3).then(migrate);
+            if let Some(web) = spec.processes.get_mut("web").filter(|_| world.rng.random_bool(0.2)) {
+                web.order = Order::StopFirst;
+                web.exclusive = web.instances == 1;
+            }
+            world.deploy(spec, behaviour);
         }
         4 => {
             world.write(Command::Rollback {

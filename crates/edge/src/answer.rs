@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use crate::asked::Refusal;
 use crate::body::Answer;
 use crate::client::Active;
-use crate::head::{FAILED, NOT_HERE};
+use crate::head::{FAILED, NOT_HERE, ONCE};
 
 /// Why the edge answers in an application's place.
 #[derive(Debug)]
@@ -78,6 +78,13 @@ pub(crate) fn not_here(active: Active) -> Response<Answer> {
     let mut response = Response::new(Answer::text(Bytes::new(), Some(active)));
     *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
     response.headers_mut().insert(NOT_HERE, HeaderValue::from_static("1"));
+    response
+}
+
+/// The answer to another edge: no application answers, and one may have received it, once at most.
+pub(crate) fn lost(why: String, host: &str, active: Active) -> Response<Answer> {
+    let mut response = failed(&Why::Lost(why), host, active);
+    response.headers_mut().insert(FAILED, HeaderValue::from_static(ONCE));
     response
 }
 

@@ -11,7 +11,9 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::count::{Meter, Sharded, Turns};
-use crate::table::{Awaiting, Choice, Compiled, Down, Instance, Local, Mount, Peer, Route, Swap, Uptime};
+use crate::table::{
+    Awaiting, Choice, Compiled, Down, Instance, Left, Local, Mount, Peer, Route, Swap, Uptime,
+};
 
 type ChoiceKey = (EnvironmentId, ReleaseId, NodeId);
 
@@ -19,6 +21,7 @@ type ChoiceKey = (EnvironmentId, ReleaseId, NodeId);
 #[derive(Debug)]
 struct Known {
     instance: Arc<Instance>,
+    environment: EnvironmentId,
     gone: Option<u64>,
 }
 
@@ -116,7 +119,10 @@ impl Compiler {
     /// Makes an [`Instance`] of each new target; answers the targets that may be chosen, and all.
     fn note_instances(&mut self, table: &Table) -> Offered {
         let mut offered = Offered::default();
-        for target in table.routes.iter().flat_map(|route| &route.local) {
+        offered.environments.extend(table.routes.iter().map(|route| route.environment));
+        let targets =
+            table.routes.iter().flat_map(|route| route.local.iter().map(|t| (route.environment, t)));
+        for (environment, target) in targets {
             let Ok(address) = target.endpoint.address.parse() else {
                 warn!(instance = %target.instance, address = target.endpoint.address, "not an address, left out");
                 continue;
@@ -138,22 +144,30 @@ impl Compiler {
                     down: Down::new(self.uptime),
                     news: Arc::clone(&self.news),
                 };
-                Known { instance: Arc::new(instance), gone: None }
+                Known { instance: Arc::new(instance), environment, gone: None }
             });
         }
         offered
     }
 
     /// Marks what may no longer be chosen.
-    fn withdraw(&mut self, offered: &Offered) -> Vec<(u64, bool)> {
+    ///
+    /// An instance is withdrawn before it is stopped. One that served and is missing all at once has ended
+    /// by itself, unless nothing at all is known of its environment any more.
+    fn withdraw(&mut self, offered: &Offered) -> Vec<(u64, Left)> {
         let mut withdrawn = Vec::new();
         for (key, known) in &mut self.instances {
             let serving = offered.serving.contains(key);
             let gone = !serving && !offered.draining.contains(key);
             known.gone = if gone { known.gone.or(Some(self.seq)) } else { None };
-            known.instance.withdrawn.store(!serving, Ordering::Release);
+            let served = !known.instance.withdrawn.swap(!serving, Ordering::AcqRel);
             if !serving {
-                withdrawn.push((known.instance.uid, gone));
+                let left = match gone {
+                    false => Left::Draining,
+                    true if served && offered.environments.contains(&known.environment) => Left::Ended,
+                    true => Left::Drained,
+                };
+                withdrawn.push((known.instance.uid, left));
             }
         }
         withdrawn
@@ -212,6 +226,7 @@ impl Compiler {
 struct Offered {
     serving: BTreeSet<Target>,
     draining: BTreeSet<Target>,
+    environments: BTreeSet<EnvironmentId>,
 }
 
 /// What makes a target itself: neither its release nor whether it is draining, but its start and its address.

@@ -17,10 +17,10 @@ use crate::call::Call;
 use crate::client::{Active, Client};
 use crate::count::Account;
 use crate::deliver::{Delivery, deliver};
-use crate::head::{FAILED, clean_request, tell_client};
+use crate::head::{FAILED, ONCE, clean_request, tell_client};
 use crate::instance::{self, Lease, Sent};
 use crate::peer::Reply;
-use crate::pick::Tried;
+use crate::pick::{Ask, Tried};
 use crate::pool::Carrier;
 use crate::worker::{Chosen, Worker};
 
@@ -145,6 +145,13 @@ impl Search {
     ) -> Option<Found> {
         let reply = forward.link.send(call, forward.environment, forward.ask).await;
         match reply {
+            Reply::Sent(Sent::Answered(response, _))
+                if call.may_repeat() && response.headers().get(FAILED).is_some_and(|how| how == ONCE) =>
+            {
+                self.lose(format!("on {}", forward.link.peer.node), call);
+                // Of any release that node could offer the very instance that lost it.
+                self.tried.asked.push((forward.link.peer.node, Ask::Any));
+            }
             Reply::Sent(Sent::Answered(response, carrier)) => {
                 return Some(Found { response, carrier, lease: None });
             }

@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use http::Response;
 use hyper::body::Incoming;
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::call::Call;
 use crate::count::Sharded;
-use crate::pool::{Carrier, Pool};
+use crate::pool::{Carrier, ENDED, Pool};
 
 /// A request counted in flight at an instance, until this is dropped.
 #[derive(Debug)]
@@ -53,13 +53,16 @@ pub(crate) async fn send(lease: &Lease, call: &mut Call, retries: &Sharded) -> S
     let pool = &lease.pool;
     while let Some(mut carrier) = pool.reuse(call.repeatable) {
         match carrier.sender.try_send_request(call.to_instance()).await {
-            Ok(response) => return Sent::Answered(response, Some(carrier)),
+            Ok(response) => {
+                carrier.line.answer_begins();
+                return Sent::Answered(response, Some(carrier));
+            }
             // It was given back, so no byte of it went out.
             Err(error) if error.message().is_some() => {
                 retries.add(pool.worker, 1);
             }
             Err(error) => {
-                let why = describe(&error.into_error());
+                let why = why_lost(pool, call, &error.into_error());
                 debug!(instance = %pool.instance.id, why, "a kept connection failed");
                 if !call.may_repeat() || lease.withdrawn() {
                     return Sent::Lost(why);
@@ -78,10 +81,24 @@ pub(crate) async fn send(lease: &Lease, call: &mut Call, retries: &Sharded) -> S
         }
     };
     match carrier.sender.try_send_request(call.to_instance()).await {
-        Ok(response) => Sent::Answered(response, Some(carrier)),
+        Ok(response) => {
+            carrier.line.answer_begins();
+            Sent::Answered(response, Some(carrier))
+        }
         Err(error) if error.message().is_some() => Sent::Unsent(describe(&error.into_error())),
-        Err(error) => Sent::Lost(describe(&error.into_error())),
+        Err(error) => Sent::Lost(why_lost(pool, call, &error.into_error())),
     }
+}
+
+/// Why no answer comes any more. Of a connection that we ended ourselves the error tells nothing.
+fn why_lost(pool: &Pool, call: &Call, error: &hyper::Error) -> String {
+    if !pool.has_ended() {
+        return describe(error);
+    }
+    if !call.may_repeat() {
+        info!(instance = %pool.instance.id, "the instance ended before it answered a request that may not be repeated");
+    }
+    ENDED.to_owned()
 }
 
 /// An error with its causes, in one line.

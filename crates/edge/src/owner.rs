@@ -18,7 +18,7 @@ use temps_core::model::{EnvironmentId, ReleaseId};
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
-use crate::answer::{Why, failed, not_here};
+use crate::answer::{Why, failed, lost as lost_once, not_here};
 use crate::body::Answer;
 use crate::call::Call;
 use crate::client::{Active, Connection, Whose, drive};
@@ -86,7 +86,8 @@ async fn answer(
     let mut response = loop {
         let Some(lease) = worker.choose_for_peer(environment, ask, &tried) else {
             break match lost {
-                Some(why) => failed(&Why::Lost(why), &name, active),
+                // The first loss is the only one that leads here: what is lost again ends the search.
+                Some(why) => lost_once(why, &name, active),
                 None => not_here(active),
             };
         };

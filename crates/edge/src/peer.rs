@@ -24,7 +24,7 @@ use crate::head::NOT_HERE;
 use crate::identity::Tls;
 use crate::instance::{Sent, describe};
 use crate::pick::Ask;
-use crate::pool::{Carrier, handshake};
+use crate::pool::handshake;
 use crate::table::Peer;
 use crate::upload::RequestBody;
 use crate::worker::Spawn;
@@ -130,13 +130,13 @@ impl PeerLink {
             let stream = self.connect(&self.tls.connect_tunnel).await?;
             handshake(TokioIo::new(stream)).await
         };
-        let mut sender = match connecting.await {
-            Ok(sender) => sender,
+        let mut carrier = match connecting.await {
+            Ok(carrier) => carrier,
             Err(error) => return Sent::Unsent(format!("cannot connect to {}: {error}", self.peer.node)),
         };
         let request = call.to_peer_tunnel(&self.authority, environment, ask);
-        match sender.try_send_request(request).await {
-            Ok(response) => Sent::Answered(response, Some(Carrier { sender, pool: None })),
+        match carrier.sender.try_send_request(request).await {
+            Ok(response) => Sent::Answered(response, Some(carrier)),
             Err(error) if error.message().is_some() => Sent::Unsent(describe(&error.into_error())),
             Err(error) => Sent::Lost(describe(&error.into_error())),
         }
@@ -186,6 +186,7 @@ impl PeerLink {
     }
 
     async fn connect(&self, connector: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {
+        self.peer.down.attempt();
         let connecting = async {
             let stream = TcpStream::connect(&self.peer.address).await?;
             stream.set_nodelay(true)?;
@@ -193,8 +194,9 @@ impl PeerLink {
         };
         let connected = tokio::time::timeout(CONNECT, connecting).await;
         let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        if connected.is_err() {
-            self.peer.down.mark();
+        match &connected {
+            Ok(_) => self.peer.down.clear(),
+            Err(_) => self.peer.down.mark(),
         }
         connected
     }

@@ -1,16 +1,22 @@
-//! Connections of one worker to one instance.
+//! Connections of one worker to one instance: of one start of it, at one address.
+//!
+//! An instance that ends may take the other end of its connections with it, so that what is sent there vanishes
+//! and nothing ever comes back. Such connections end by what the table says, and not by what the network does.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tracing::debug;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tracing::{debug, warn};
 
 use crate::client::Ticks;
 use crate::table::Instance;
@@ -24,13 +30,50 @@ const KEEP: Duration = Duration::from_secs(15);
 /// keep-alive time of any common server, so that none closes it just then.
 const KEEP_FOR_ONCE: Duration = Duration::from_secs(1);
 
-/// How long a connection to an instance of this node may take.
-const CONNECT: Duration = Duration::from_secs(2);
+/// How long one try to connect to an instance of this node may take, and how often it is tried. Where a first
+/// packet was lost, the kernel would repeat it only after a second.
+const CONNECT: Duration = Duration::from_millis(450);
+const TRIES: usize = 2;
+
+/// How long the end of an answer may take to arrive after its instance has ended: it is on its way, or never comes.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// When silence on a connection becomes suspicious, how often the other end is then asked, and how many times.
+const SILENCE: Duration = Duration::from_secs(15);
+const ASK: Duration = Duration::from_secs(5);
+const ASKED: u32 = 3;
+
+/// Why no answer comes from an instance that has ended.
+pub(crate) const ENDED: &str = "it has ended";
+
+/// What carries the bytes of a connection to an instance.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// The head of an answer has come, and its end has not.
+    answering: Cell<bool>,
+    task: RefCell<AbortHandle>,
+}
+
+impl Line {
+    pub(crate) fn answer_begins(&self) {
+        self.answering.set(true);
+    }
+
+    /// A tunnel took the place of HTTP.
+    pub(crate) fn carried_by(&self, task: AbortHandle) {
+        *self.task.borrow_mut() = task;
+    }
+
+    fn cut(&self) {
+        self.task.borrow().abort();
+    }
+}
 
 /// A connection that carries one exchange.
 #[derive(Debug)]
 pub(crate) struct Carrier {
     pub(crate) sender: http1::SendRequest<RequestBody>,
+    pub(crate) line: Rc<Line>,
     /// Where it goes back to, unless it serves one exchange only.
     pub(crate) pool: Option<Rc<Pool>>,
 }
@@ -42,7 +85,9 @@ impl Carrier {
             && !self.sender.is_closed()
             && !pool.instance.withdrawn.load(Ordering::Acquire)
         {
-            pool.idle.borrow_mut().push(Idle { sender: self.sender, since: pool.ticks.now() });
+            self.line.answering.set(false);
+            let idle = Idle { sender: self.sender, line: self.line, since: pool.ticks.now() };
+            pool.idle.borrow_mut().push(idle);
         }
     }
 }
@@ -50,6 +95,7 @@ impl Carrier {
 #[derive(Debug)]
 struct Idle {
     sender: http1::SendRequest<RequestBody>,
+    line: Rc<Line>,
     since: u32,
 }
 
@@ -60,11 +106,24 @@ pub(crate) struct Pool {
     pub(crate) worker: usize,
     ticks: Ticks,
     idle: RefCell<Vec<Idle>>,
+    /// All that are open.
+    lines: RefCell<Vec<Weak<Line>>>,
+    ended: Cell<bool>,
+    /// Stops those who are just connecting.
+    end: Notify,
 }
 
 impl Pool {
     pub(crate) fn new(instance: Arc<Instance>, worker: usize, ticks: Ticks) -> Self {
-        Self { instance, worker, ticks, idle: RefCell::default() }
+        Self {
+            instance,
+            worker,
+            ticks,
+            idle: RefCell::default(),
+            lines: RefCell::default(),
+            ended: Cell::new(false),
+            end: Notify::new(),
+        }
     }
 
     /// The connection used last, if it is young enough for the request.
@@ -82,33 +141,60 @@ impl Pool {
             } else if now.wrapping_sub(candidate.since) >= limit {
                 return None;
             } else if candidate.sender.is_ready() {
-                let sender = idle.remove(at).sender;
-                return Some(Carrier { sender, pool: Some(Rc::clone(self)) });
+                let Idle { sender, line, .. } = idle.remove(at);
+                return Some(Carrier { sender, line, pool: Some(Rc::clone(self)) });
             }
         }
         None
     }
 
-    /// Opens a connection. An instance where nobody listens is passed over for a moment.
+    /// Opens a connection. An instance where nobody listens or answers is passed over for a moment.
     pub(crate) async fn connect(pool: &Rc<Self>) -> io::Result<Carrier> {
-        let connecting = TcpStream::connect(pool.instance.address);
-        let stream = match tokio::time::timeout(CONNECT, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                // Being out of ports or descriptors says nothing about the instance.
-                if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable) {
-                    pool.instance.down.mark();
-                }
-                return Err(error);
-            }
-            Err(_) => {
-                pool.instance.down.mark();
-                return Err(io::ErrorKind::TimedOut.into());
-            }
+        let end = pool.end.notified();
+        if pool.ended.get() {
+            return Err(io::Error::other(ENDED));
+        }
+        let stream = tokio::select! {
+            connected = reach(&pool.instance) => connected?,
+            // Its address may be another's by now.
+            () = end => return Err(io::Error::other(ENDED)),
         };
         stream.set_nodelay(true)?;
-        let sender = handshake(TokioIo::new(stream)).await?;
-        Ok(Carrier { sender, pool: Some(Rc::clone(pool)) })
+        let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(ASK).with_retries(ASKED);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        let carrier = handshake(TokioIo::new(stream)).await?;
+        if pool.ended.get() {
+            return Err(io::Error::other(ENDED));
+        }
+        pool.lines.borrow_mut().push(Rc::downgrade(&carrier.line));
+        Ok(Carrier { pool: Some(Rc::clone(pool)), ..carrier })
+    }
+
+    /// The instance ended by itself: who waits for an answer to begin has waited enough. An answer under way
+    /// may have been sent whole before.
+    pub(crate) fn end(&self) {
+        self.ended.set(true);
+        self.end.notify_waiters();
+        self.clear();
+        let open = std::mem::take(&mut *self.lines.borrow_mut());
+        let (answering, waiting): (Vec<_>, Vec<_>) =
+            open.iter().filter_map(Weak::upgrade).partition(|line| line.answering.get());
+        waiting.iter().for_each(|line| line.cut());
+        if !waiting.is_empty() || !answering.is_empty() {
+            let (waiting, answering) = (waiting.len(), answering.len());
+            warn!(instance = %self.instance.id, waiting, answering, "an instance in use ended by itself");
+        }
+        let answering: Vec<_> = answering.iter().map(Rc::downgrade).collect();
+        if !answering.is_empty() {
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(LAST_WORDS).await;
+                answering.iter().filter_map(Weak::upgrade).for_each(|line| line.cut());
+            });
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.get()
     }
 
     /// Closes idle connections: all, as the instance serves no new requests.
@@ -123,19 +209,50 @@ impl Pool {
         self.idle
             .borrow_mut()
             .retain(|idle| !idle.sender.is_closed() && now.wrapping_sub(idle.since) < limit);
+        self.lines.borrow_mut().retain(|line| line.strong_count() > 0);
     }
 }
 
-/// Starts HTTP/1 on a connection.
-pub(crate) async fn handshake<T>(io: T) -> io::Result<http1::SendRequest<RequestBody>>
+/// A connection to the address of an instance.
+async fn reach(instance: &Instance) -> io::Result<TcpStream> {
+    instance.down.attempt();
+    for _ in 0..TRIES {
+        match tokio::time::timeout(CONNECT, TcpStream::connect(instance.address)).await {
+            Ok(Ok(stream)) => {
+                instance.down.clear();
+                return Ok(stream);
+            }
+            Ok(Err(error)) => {
+                // Being out of ports or descriptors says nothing about the instance.
+                let absent = matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionRefused
+                        | io::ErrorKind::HostUnreachable
+                        | io::ErrorKind::NetworkUnreachable
+                );
+                if absent {
+                    instance.down.mark();
+                }
+                return Err(error);
+            }
+            Err(_) => {}
+        }
+    }
+    instance.down.mark();
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+/// Starts HTTP/1 on a connection that belongs to no pool yet.
+pub(crate) async fn handshake<T>(io: T) -> io::Result<Carrier>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
-    tokio::task::spawn_local(async move {
+    let task = tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {
             debug!(%error, "a connection to an application ended");
         }
     });
-    Ok(sender)
+    let line = Line { answering: Cell::new(false), task: RefCell::new(task.abort_handle()) };
+    Ok(Carrier { sender, line: Rc::new(line), pool: None })
 }

@@ -17,6 +17,9 @@ use crate::count::{Meter, Sharded, Turns};
 /// How long a target that refused a connection is passed over while there are others.
 const DOWN_MS: u64 = 1_000;
 
+/// Longer than anybody tries to connect again.
+const ATTEMPT_MS: u64 = 2_500;
+
 /// Milliseconds since the edge started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Uptime(Instant);
@@ -45,6 +48,20 @@ impl Down {
 
     pub(crate) fn mark(&self) {
         self.until.store(self.uptime.now() + DOWN_MS, Ordering::Relaxed);
+    }
+
+    /// Somebody tries again. While that lasts, others still pass over what was down before.
+    pub(crate) fn attempt(&self) {
+        if self.until.load(Ordering::Relaxed) != 0 {
+            self.until.store(self.uptime.now() + ATTEMPT_MS, Ordering::Relaxed);
+        }
+    }
+
+    /// Somebody answered.
+    pub(crate) fn clear(&self) {
+        if self.until.load(Ordering::Relaxed) != 0 {
+            self.until.store(0, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn is_down(&self) -> bool {
@@ -150,6 +167,17 @@ pub(crate) struct Swap {
     pub(crate) table: Arc<Compiled>,
     /// Choices on other nodes that this table no longer has.
     pub(crate) vanished: Vec<Arc<Awaiting>>,
-    /// Instances that this table no longer offers; `true`: it does not know them at all.
-    pub(crate) withdrawn: Vec<(u64, bool)>,
+    /// Instances that this table does not offer to new requests.
+    pub(crate) withdrawn: Vec<(u64, Left)>,
+}
+
+/// How an instance left the choices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The table still has it: it finishes what it began.
+    Draining,
+    /// It was withdrawn before, and now the table does not know it. What it began goes on to its end.
+    Drained,
+    /// It served until this table, which does not know it: it ended by itself, and answers nobody.
+    Ended,
 }

@@ -23,7 +23,8 @@ pub(crate) struct Held {
 /// was read with the head, and comes first.
 pub(crate) fn open(worker: &Rc<Worker>, client: OnUpgrade, upstream: OnUpgrade, held: Held) {
     let open = worker.open_tunnel();
-    tokio::task::spawn_local(async move {
+    let line = held.carrier.as_ref().map(|carrier| Rc::clone(&carrier.line));
+    let tunnel = tokio::task::spawn_local(async move {
         let ends = async { tokio::try_join!(client, upstream) };
         match ends.await {
             Ok((client, upstream)) => {
@@ -37,4 +38,7 @@ pub(crate) fn open(worker: &Rc<Worker>, client: OnUpgrade, upstream: OnUpgrade, 
         let Held { carrier, lease } = held;
         drop((carrier, lease, open));
     });
+    if let Some(line) = line {
+        line.carried_by(tunnel.abort_handle());
+    }
 }

@@ -22,7 +22,7 @@ use crate::instance::Lease;
 use crate::peer::{self, PeerLink};
 use crate::pick::{self, Ask, Pick, Tried, Trust};
 use crate::pool::Pool;
-use crate::table::{Awaiting, Compiled, Instance, Peer, Route, Swap};
+use crate::table::{Awaiting, Compiled, Instance, Left, Peer, Route, Swap};
 
 /// How long a table is not acknowledged because a request that chose by the one before has not heard
 /// from the other node yet.
@@ -214,12 +214,16 @@ impl Worker {
         // The control thread lets go of the old table last, so that freeing it stops no request.
         *self.table.borrow_mut() = Some(table);
         let mut pools = self.pools.borrow_mut();
-        for (uid, gone) in withdrawn {
-            if let Some(pool) = pools.get(&uid) {
+        for (uid, left) in withdrawn {
+            if left == Left::Draining {
+                if let Some(pool) = pools.get(&uid) {
+                    pool.clear();
+                }
+            } else if let Some(pool) = pools.remove(&uid) {
                 pool.clear();
-            }
-            if gone {
-                pools.remove(&uid);
+                if left == Left::Ended {
+                    pool.end();
+                }
             }
         }
         drop(pools);

@@ -1,5 +1,8 @@
 //! A node's configuration: a file, then flags over it, resolved once.
 
+mod runtime;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -9,6 +12,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use temps_cli::file::parse_duration;
 use temps_raft::Timings;
+
+use runtime::RawDocker;
+pub(crate) use runtime::RuntimeChoice;
 
 /// The file that is read when no other is named.
 pub(crate) const DEFAULT_FILE: &str = "/etc/temps/server.toml";
@@ -23,6 +29,11 @@ pub(crate) struct Raw {
     pub(crate) advertise: Option<String>,
     pub(crate) domain: Option<String>,
     pub(crate) ports: Option<String>,
+    pub(crate) runtime: Option<String>,
+    #[serde(default)]
+    pub(crate) docker: RawDocker,
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) edge: RawEdge,
     #[serde(default)]
@@ -65,8 +76,14 @@ pub(crate) struct Config {
     pub(crate) advertise: String,
     /// The domain of a cluster that this node founds.
     pub(crate) domain: String,
-    /// Ports that instances listen on, both included.
+    /// Ports that local processes listen on, both included.
     pub(crate) ports: RangeInclusive<u16>,
+    /// What is to run instances here.
+    pub(crate) runtime: RuntimeChoice,
+    /// Where the Docker engine listens.
+    pub(crate) docker_socket: PathBuf,
+    /// For placement.
+    pub(crate) labels: BTreeMap<String, String>,
     /// Where the edge answers the public.
     pub(crate) edge_http: SocketAddr,
     /// Where the edge answers other edges.
@@ -125,6 +142,9 @@ pub(crate) fn resolve(raw: Raw) -> Result<Config> {
         advertise,
         domain: raw.domain.unwrap_or_else(|| "localhost".to_owned()),
         ports: range("ports", raw.ports.as_deref().unwrap_or("20000-29999"))?,
+        runtime: runtime::choice(raw.runtime.as_deref())?,
+        docker_socket: runtime::socket(raw.docker.socket)?,
+        labels: runtime::labels(raw.labels)?,
         edge_http,
         edge_peer,
         edge_advertise,
@@ -195,7 +215,9 @@ fn range(key: &str, text: &str) -> Result<RangeInclusive<u16>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Raw, resolve};
+    use std::path::Path;
+
+    use super::{Raw, RuntimeChoice, resolve};
 
     fn check(text: &str) -> Result<super::Config, String> {
         let raw: Raw = toml::from_str(text).map_err(|e| e.to_string())?;
@@ -215,6 +237,22 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_instances_is_chosen() {
+        let config = check("name = 'a'\nadvertise = 'x:1'").unwrap();
+        assert_eq!(config.runtime, RuntimeChoice::Auto);
+        assert_eq!(config.docker_socket, Path::new("/var/run/docker.sock"));
+        assert!(config.labels.is_empty());
+        let config = check(
+            "name = 'a'\nadvertise = 'x:1'\nruntime = 'docker'\n[docker]\nsocket = '/run/d.sock'\n[labels]\nzone = 'eu-1'\n'disk.kind' = 'ssd'",
+        )
+        .unwrap();
+        assert_eq!(config.runtime, RuntimeChoice::Docker);
+        assert_eq!(config.docker_socket, Path::new("/run/d.sock"));
+        assert_eq!(config.labels["zone"], "eu-1");
+        assert_eq!(config.labels["disk.kind"], "ssd");
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, expected) in [
             ("name = 'a'", "advertise is needed"),
@@ -223,6 +261,16 @@ mod tests {
             ("name = 'a'\nadvertise = 'x:1'\nports = '80-90'", "above 1023"),
             ("name = 'a'\nadvertise = 'x:1'\n[raft]\nelection = '10ms-20ms'", "twice raft.heartbeat"),
             ("name = 'a'\nadvertise = 'x:1'\n[cluster]\nlease = '100ms'", "twice the longest election"),
+            ("name = 'a'\nadvertise = 'x:1'\nruntime = 'podman'", "\"auto\", \"docker\" or \"process\""),
+            ("name = 'a'\nadvertise = 'x:1'\n[docker]\nhost = 'x'", "unknown field `host`"),
+            ("name = 'a'\nadvertise = 'x:1'\n[docker]\nsocket = 'tcp://x:2375'", "absolute path"),
+            ("name = 'a'\nadvertise = 'x:1'\n[labels]\nzone = ''", "1 to 64 printable"),
+            ("name = 'a'\nadvertise = 'x:1'\n[labels]\nzone = 'a b'", "1 to 64 printable"),
+            ("name = 'a'\nadvertise = 'x:1'\n[labels]\nzone = 'é'", "1 to 64 printable"),
+            ("name = 'a'\nadvertise = 'x:1'\n[labels]\n'zo ne' = 'a'", "needs another name"),
+            ("name = 'a'\nadvertise = 'x:1'\n[labels]\n1 = 'a'", "needs another name"),
+            ("name = 'a'\nadvertise = 'x:1'\n[labels]\nnode = 'a'", "means the node itself"),
+            ("name = 'a'\nadvertise = 'x:1'\n[labels]\nzone = 1", "expected a string"),
         ] {
             let why = check(text).unwrap_err();
             assert!(why.contains(expected), "{why:?} should say {expected:?}");

@@ -191,7 +191,7 @@ impl DevNode {
         }
         let first = 20_000 + (n - 1) * INSTANCE_PORTS;
         let text = format!(
-            "name = \"{name}\"\ndata_dir = {:?}\nlisten = \"127.0.0.1:{}\"\nports = \"{first}-{}\"\n\n[edge]\nhttp = \"127.0.0.1:{}\"\npeer = \"127.0.0.1:{}\"\nworkers = 1\n",
+            "name = \"{name}\"\ndata_dir = {:?}\nlisten = \"127.0.0.1:{}\"\nports = \"{first}-{}\"\nruntime = \"process\"\n\n[edge]\nhttp = \"127.0.0.1:{}\"\npeer = \"127.0.0.1:{}\"\nworkers = 1\n",
             dir.to_string_lossy(),
             ports.control,
             first + INSTANCE_PORTS - 1,

@@ -31,7 +31,7 @@ shows! {
     BundleChunk { digest, bytes }
     CreateJoinTokenResponse {}
     CreateTokenResponse {}
-    DeployRequest { project, environment, digest, bytes, supersede }
+    DeployRequest { project, environment, supersede }
     JoinRequest { name, control, edge_peer, edge_http, version }
     JoinResponse { node }
     ListVariablesResponse {}
@@ -42,7 +42,7 @@ shows! {
 
 #[cfg(test)]
 mod tests {
-    use super::{CreateTokenResponse, JoinResponse, ProposeRequest, SetVariablesRequest};
+    use super::{CreateTokenResponse, DeployRequest, JoinResponse, ProposeRequest, SetVariablesRequest};
 
     #[test]
     fn secrets_never_print() {
@@ -52,6 +52,7 @@ mod tests {
             format!("{:?}", CreateTokenResponse { token: canary() }),
             format!("{:?}", JoinResponse { ca_key: canary(), ..JoinResponse::default() }),
             format!("{:?}", SetVariablesRequest { set, ..SetVariablesRequest::default() }),
+            format!("{:?}", DeployRequest { spec: canary().into(), ..DeployRequest::default() }),
             format!("{:?}", ProposeRequest { command: canary().into(), ..ProposeRequest::default() }),
         ];
         for text in printed {

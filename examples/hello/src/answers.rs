@@ -16,6 +16,7 @@ use hyper::body::{Frame, Incoming};
 
 use crate::busy::{Busy, Held};
 use crate::journal::Journal;
+use crate::notes::Notes;
 use crate::settings::Settings;
 use crate::socket;
 
@@ -24,6 +25,7 @@ use crate::socket;
 pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) journal: Journal,
+    effects: Option<Notes>,
     started: Instant,
     health_checks: AtomicU64,
     requests: AtomicU64,
@@ -34,6 +36,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(settings: Settings, journal: Journal) -> Self {
         Self {
+            effects: settings.count_to.map(Notes::to),
             settings,
             journal,
             started: Instant::now(),
@@ -97,6 +100,9 @@ impl App {
             (_, "/headers") => json(&request.headers().iter().map(printable).collect()),
             (&Method::POST, "/echo") => answer(request.into_body().boxed_unsync()),
             (&Method::POST, "/count") => self.count(request.headers()),
+            (&Method::GET, "/file") => self.read_file(),
+            (&Method::POST, "/file") => self.append_to_file(request.into_body()).await,
+            (&Method::POST, "/flood") => flood(query(&request, "mb").unwrap_or(1).min(1_000)),
             _ => text(StatusCode::NOT_FOUND, "no such page".to_owned()),
         }
     }
@@ -139,17 +145,42 @@ impl App {
         (n * percent) / 100 != ((n + 1) * percent) / 100
     }
 
-    /// Appends the request's id to the file of effects, which all instances share.
+    /// Tells the request's id to whoever counts effects.
     fn count(&self, headers: &HeaderMap) -> Response<Held> {
         let id = headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("-");
-        let written = self.settings.count_file.as_ref().map(|path| {
-            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
-            file.write_all(format!("{id}\n").as_bytes())
-        });
-        match written {
+        match self.effects.as_ref().map(|effects| effects.tell(id)) {
             Some(Ok(())) => text(StatusCode::OK, id.to_owned()),
             Some(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-            None => text(StatusCode::NOT_FOUND, "COUNT_FILE is not set".to_owned()),
+            None => text(StatusCode::NOT_FOUND, "COUNT_TO is not set".to_owned()),
+        }
+    }
+
+    fn read_file(&self) -> Response<Held> {
+        let Some(path) = &self.settings.file else {
+            return text(StatusCode::NOT_FOUND, "FILE is not set".to_owned());
+        };
+        match std::fs::read(path) {
+            Ok(content) => bytes(Bytes::from(content)),
+            Err(error) => text(StatusCode::NOT_FOUND, error.to_string()),
+        }
+    }
+
+    async fn append_to_file(&self, body: Incoming) -> Response<Held> {
+        let Some(path) = &self.settings.file else {
+            return text(StatusCode::NOT_FOUND, "FILE is not set".to_owned());
+        };
+        let content = match body.collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return text(StatusCode::BAD_REQUEST, error.to_string()),
+        };
+        let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        let written = opened.and_then(|mut file| {
+            file.write_all(&content)?;
+            file.sync_all()
+        });
+        match written {
+            Ok(()) => text(StatusCode::OK, String::new()),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }
 
@@ -159,6 +190,8 @@ impl App {
             ("x-version", self.settings.version.clone()),
             ("x-instance", self.settings.instance.clone()),
             ("x-node", self.settings.node.clone()),
+            ("x-project", self.settings.project.clone()),
+            ("x-build", self.settings.build.clone()),
             ("x-pid", std::process::id().to_string()),
         ];
         for (name, value) in names {
@@ -207,6 +240,18 @@ fn events(version: String) -> Response<Held> {
     let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
+}
+
+/// Fills the log with this many MiB.
+fn flood(mb: u64) -> Response<Held> {
+    let line = format!("{}\n", "flood ".repeat(170));
+    let lines = (mb << 20) / u64::try_from(line.len()).unwrap_or(1_024);
+    for _ in 0..lines {
+        if let Err(error) = std::io::stderr().write_all(line.as_bytes()) {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+        }
+    }
+    text(StatusCode::OK, format!("{lines} lines"))
 }
 
 /// The byte at place `n` of `/bytes`.

@@ -1,13 +1,18 @@
 //! A sample application, and the toy that the black-box tests deploy: a small HTTP server whose
 //! every behaviour, good and bad, is chosen by environment variables (see [`settings`]).
 //!
+//! The first argument chooses what it is: `web` (the default), `worker`, `migrate`, a command that runs once,
+//! or `check`, a command that tells whether all is well.
+//!
 //! It knows nothing of the platform that runs it beyond `PORT` and the names it is given.
 
 mod answers;
 mod busy;
 mod journal;
+mod notes;
 mod settings;
 mod socket;
+mod worker;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -27,16 +32,63 @@ use crate::settings::{OnTerm, Settings};
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let settings = Settings::from_environment();
+    let role = std::env::args().nth(1).unwrap_or_else(|| "web".to_owned());
+    if role == "check" {
+        std::process::exit(settings.check_exit);
+    }
     let journal = Journal::open(&settings);
     journal.line(&format!("starting {} on port {}", settings.version, settings.port));
+    if role == "migrate" {
+        migrate(&settings, &journal).await;
+    }
     if let Some(code) = settings.exit_at_once {
         journal.line(&format!("configuration is broken, giving up with code {code}"));
         std::process::exit(code);
     }
     let app = Arc::new(App::new(settings, journal));
-    if let Err(error) = serve(&app).await {
+    tokio::spawn(crash(Arc::clone(&app)));
+    tokio::spawn(eat_memory(Arc::clone(&app)));
+    let ended = match role.as_str() {
+        "web" => serve(&app).await,
+        "worker" => worker::run(&app).await,
+        role => Err(io::Error::other(format!("{role} is neither web, worker, migrate nor check"))),
+    };
+    if let Err(error) = ended {
         app.journal.line(&format!("cannot serve: {error}"));
         std::process::exit(2);
+    }
+}
+
+/// Runs once and ends.
+async fn migrate(settings: &Settings, journal: &Journal) -> ! {
+    journal.line("migration begun");
+    tokio::time::sleep(settings.migrate).await;
+    let code = settings.migrate_exit;
+    journal.line(&format!("migration ended with code {code}"));
+    std::process::exit(code)
+}
+
+/// Ends the process after `CRASH_AFTER_MS`.
+async fn crash(app: Arc<App>) {
+    if let Some(after) = app.settings.crash_after {
+        tokio::time::sleep(after).await;
+        app.journal.line("out of luck, crashing with code 1");
+        std::process::exit(1);
+    }
+}
+
+/// Takes more and more memory after `EAT_MEMORY_AFTER_MS`, until somebody ends that.
+async fn eat_memory(app: Arc<App>) {
+    let Some(after) = app.settings.eat_memory_after else {
+        return;
+    };
+    tokio::time::sleep(after).await;
+    app.journal.line("hungry for memory");
+    let mut eaten = Vec::new();
+    loop {
+        // A page that was never written to takes no memory.
+        eaten.push(vec![1_u8; 1 << 20]);
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -51,15 +103,6 @@ async fn serve(app: &Arc<App>) -> io::Result<()> {
             let (stream, _) = listener.accept().await?;
             tokio::spawn(connection(Arc::clone(&listener_app), stream));
         }
-    };
-    let crash_app = Arc::clone(app);
-    let crashing = async move {
-        match crash_app.settings.crash_after {
-            Some(after) => tokio::time::sleep(after).await,
-            None => std::future::pending().await,
-        }
-        crash_app.journal.line("out of luck, crashing with code 1");
-        std::process::exit(1);
     };
     let term_app = Arc::clone(app);
     let terminating = async move {
@@ -77,7 +120,6 @@ async fn serve(app: &Arc<App>) -> io::Result<()> {
         }
     };
     tokio::spawn(terminating);
-    tokio::spawn(crashing);
     listening.await
 }
 

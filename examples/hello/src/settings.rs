@@ -3,6 +3,7 @@
 //! | variable | effect |
 //! |---|---|
 //! | `PORT` | where it listens; 8080 if absent |
+//! | `OTHER_PORT` | where it listens instead, whatever it was told |
 //! | `VERSION` | said in every answer |
 //! | `START_DELAY_MS` | listens only after this time |
 //! | `WARM_UP_MS` | health answers 503 for this time |
@@ -17,9 +18,17 @@
 //! | `IGNORE_SIGTERM` | stays after SIGTERM |
 //! | `EXIT_ON_TERM` | `now` (the default), or milliseconds after SIGTERM |
 //! | `CLOSE_IDLE_MS` | closes a connection that was idle for this time |
-//! | `COUNT_FILE` | where `POST /count` appends a line |
-//! | `LOG_FILE` | where log lines are appended, besides stderr |
+//! | `COUNT_TO` | `address:port` to which `POST /count` tells a line |
+//! | `LOG_TO` | `address:port` to which log lines are told, besides stderr |
+//! | `FILE` | what `POST /file` appends to and `GET /file` reads |
+//! | `EAT_MEMORY_AFTER_MS` | takes memory without end after this time |
+//! | `JOB_MS` | how long one job of a worker takes; 1000 if absent |
+//! | `MIGRATE_MS`, `MIGRATE_EXIT` | how long `migrate` takes, and how it ends |
+//! | `CHECK_EXIT` | how `check` ends |
+//!
+//! The first line of the file `build`, where there is one beside the binary, is said in every answer.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,8 +63,16 @@ pub(crate) struct Settings {
     pub(crate) error_percent: u64,
     pub(crate) on_term: OnTerm,
     pub(crate) close_idle: Option<Duration>,
-    pub(crate) count_file: Option<PathBuf>,
-    pub(crate) log_file: Option<PathBuf>,
+    pub(crate) count_to: Option<SocketAddr>,
+    pub(crate) log_to: Option<SocketAddr>,
+    pub(crate) project: String,
+    pub(crate) build: String,
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) eat_memory_after: Option<Duration>,
+    pub(crate) job: Duration,
+    pub(crate) migrate: Duration,
+    pub(crate) migrate_exit: i32,
+    pub(crate) check_exit: i32,
 }
 
 impl Settings {
@@ -70,7 +87,7 @@ impl Settings {
             number("HEALTH_STATUS").unwrap_or(StatusCode::OK)
         };
         Self {
-            port: number("PORT").unwrap_or(8080),
+            port: number("OTHER_PORT").or_else(|| number("PORT")).unwrap_or(8080),
             version: text("VERSION").unwrap_or_else(|| "v0".to_owned()),
             instance: text("TEMPS_INSTANCE").unwrap_or_default(),
             node,
@@ -85,8 +102,16 @@ impl Settings {
             error_percent: number("ERROR_FRACTION").unwrap_or(0).min(100),
             on_term: on_term(),
             close_idle: millis("CLOSE_IDLE_MS"),
-            count_file: text("COUNT_FILE").map(PathBuf::from),
-            log_file: text("LOG_FILE").map(PathBuf::from),
+            count_to: number("COUNT_TO"),
+            log_to: number("LOG_TO"),
+            project: text("TEMPS_PROJECT").unwrap_or_default(),
+            build: build(),
+            file: text("FILE").map(PathBuf::from),
+            eat_memory_after: millis("EAT_MEMORY_AFTER_MS"),
+            job: millis("JOB_MS").unwrap_or(Duration::from_secs(1)),
+            migrate: millis("MIGRATE_MS").unwrap_or_default(),
+            migrate_exit: number("MIGRATE_EXIT").unwrap_or(0),
+            check_exit: number("CHECK_EXIT").unwrap_or(0),
         }
     }
 }
@@ -97,6 +122,12 @@ fn on_term() -> OnTerm {
         (None, Some(time)) => OnTerm::ExitAfter(time),
         (None, None) => OnTerm::ExitNow,
     }
+}
+
+/// What it was built from, where somebody wrote that down.
+fn build() -> String {
+    let text = std::fs::read_to_string("build").unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn text(name: &str) -> Option<String> {

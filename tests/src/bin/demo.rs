@@ -1,5 +1,7 @@
 //! The demonstration: three nodes, a rollout during which the leader dies, a release that never gets
-//! healthy, a rollback by hand, all under load through every edge. See `scripts/demo`.
+//! healthy, a rollback by hand, all under load through every edge. On containers all of it is shown
+//! twice: with an application that leaves when it is asked to, and with one that does not. See
+//! `scripts/demo`.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use temps_tests::app::App;
 use temps_tests::check;
 use temps_tests::cluster::{Cluster, DEPLOYMENT};
 use temps_tests::deployment::{Deployment, number_in};
+use temps_tests::ground::Ground;
 use temps_tests::load::{Load, Mix, Report};
 use temps_tests::stage::{self, Stage, Verdict};
 use temps_tests::trouble::Result;
@@ -22,16 +25,29 @@ const CALM: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let json = arguments.iter().any(|argument| argument == "--json");
-    stage::run(json, |stage| {
-        check!(arguments.iter().all(|a| a == "--json"), "usage: demo [--json]");
-        demo(stage)
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    stage::run(has("--json"), |stage| {
+        let is_known = |argument: &String| ["--json", "--docker"].contains(&argument.as_str());
+        check!(arguments.iter().all(is_known), "usage: demo [--docker] [--json]");
+        demo(stage, if has("--docker") { Ground::Docker } else { Ground::Processes })
     })
 }
 
+/// One time through: the versions that it deploys, and what kind of application they are.
+struct Pass {
+    title: &'static str,
+    versions: [&'static str; 3],
+    variables: &'static [(&'static str, &'static str)],
+}
+
+const POLITE: Pass = Pass { title: "", versions: ["v1", "v2", "v3"], variables: &[] };
+
+const STUBBORN: Pass =
+    Pass { title: " ignores SIGTERM:", versions: ["v4", "v5", "v6"], variables: &[("IGNORE_SIGTERM", "1")] };
+
 /// One act: a deployment and how it had to end.
 struct Act {
-    title: &'static str,
+    title: String,
     expected: &'static str,
     deployment: Deployment,
     seconds: f64,
@@ -43,38 +59,61 @@ struct Demo {
     acts: Vec<Act>,
 }
 
-fn demo(stage: Stage) -> Result<Verdict> {
+fn demo(stage: Stage, ground: Ground) -> Result<Verdict> {
     stage.say("starting three nodes ...");
-    let mut demo = Demo { stage, cluster: Cluster::start()?, acts: Vec::new() };
+    let mut demo = Demo { stage, cluster: Cluster::start(ground)?, acts: Vec::new() };
     stage.say(&demo.cluster.cli().text(&["cluster", "status"])?);
 
-    demo.act("v1: the first deployment", "succeeded", |d| d.deploy("v1", &[]))?;
-    let load = Load::start(demo.cluster.edges(), Mix::everything("hello.localhost"));
-    stage.say("load through all three edges: short, keep-alive, 2 s, POST, WebSocket, events");
-    wait::nap(CALM)?;
-
-    let mut leader_killed = false;
-    demo.act("v2: the leader is killed during the rollout", "succeeded", |d| {
-        let number = d.deploy("v2", &[])?;
-        leader_killed = d.lose_the_leader(number)?;
-        Ok(number)
-    })?;
-    demo.act("v3: never gets healthy", "rolled_back", |d| d.deploy("v3", &[("NEVER_HEALTHY", "1")]))?;
-    demo.act("back to v1 by hand", "succeeded", |d| {
-        let to = d.acts[0].deployment.number.to_string();
-        let rollback = ["deployments", "rollback", "-p", "hello", "--to", &to, "-y", "--detach"];
-        number_in(&d.cluster.cli().json(&rollback)?)
-    })?;
-    wait::nap(CALM)?;
-    let report = load.stop()?;
+    let passes: &[Pass] = match ground {
+        Ground::Processes => &[POLITE],
+        Ground::Docker => &[POLITE, STUBBORN],
+    };
+    let mut load = None;
+    let mut leader_killed = true;
+    for pass in passes {
+        leader_killed &= demo.pass(pass, &mut load)?;
+    }
+    let report = load.map(Load::stop).transpose()?.unwrap_or_default();
     demo.curtain(&report, leader_killed)
 }
 
 impl Demo {
+    /// Deploys, loses the leader in a rollout, deploys what never gets healthy, and goes back. The load begins
+    /// once there is something to answer it.
+    fn pass(&mut self, pass: &Pass, load: &mut Option<Load>) -> Result<bool> {
+        let Pass { title, versions: [one, two, three], variables } = pass;
+        let first = self.acts.len();
+        let what = if first == 0 { "the first deployment" } else { "replaces the other" };
+        self.act(format!("{one}:{title} {what}"), "succeeded", |d| d.deploy(one, variables, &[]))?;
+        if load.is_none() {
+            *load = Some(Load::start(self.cluster.edges(), Mix::everything("hello.localhost")));
+            self.stage.say("load through all three edges: short, keep-alive, 2 s, POST, WebSocket, events");
+        }
+        wait::nap(CALM)?;
+
+        let mut leader_killed = false;
+        let title_two = format!("{two}:{title} the leader is killed during the rollout");
+        self.act(title_two, "succeeded", |d| {
+            let number = d.deploy(two, variables, &[])?;
+            leader_killed = d.lose_the_leader(number)?;
+            Ok(number)
+        })?;
+        self.act(format!("{three}:{title} never gets healthy"), "rolled_back", |d| {
+            d.deploy(three, variables, &[("NEVER_HEALTHY", "1")])
+        })?;
+        self.act(format!("back to {one} by hand"), "succeeded", |d| {
+            let to = d.acts[first].deployment.number.to_string();
+            let rollback = ["deployments", "rollback", "-p", "hello", "--to", &to, "-y", "--detach"];
+            number_in(&d.cluster.cli().json(&rollback)?)
+        })?;
+        wait::nap(CALM)?;
+        Ok(leader_killed)
+    }
+
     /// Asks for a deployment, waits for its end, and shows its timeline.
     fn act(
         &mut self,
-        title: &'static str,
+        title: String,
         expected: &'static str,
         ask: impl FnOnce(&mut Self) -> Result<u64>,
     ) -> Result {
@@ -89,9 +128,9 @@ impl Demo {
         Ok(())
     }
 
-    fn deploy(&self, version: &str, variables: &[(&str, &str)]) -> Result<u64> {
+    fn deploy(&self, version: &str, always: &[(&str, &str)], now: &[(&str, &str)]) -> Result<u64> {
         let sample = App::sample(version)?;
-        let app = variables.iter().try_fold(sample, |app, (name, value)| app.env(name, value))?;
+        let app = always.iter().chain(now).try_fold(sample, |app, (name, value)| app.env(name, value))?;
         self.cluster.deploy_detached(&app)
     }
 
@@ -132,6 +171,7 @@ impl Demo {
         }
         let deployments: Vec<_> = self.acts.iter().map(Act::object).collect();
         let object = json!({
+            "runtime": self.cluster.ground().word(),
             "requests": report.requests,
             "failed": failed,
             "websockets": report.websockets,

@@ -128,10 +128,23 @@ pub(super) async fn exchange(kind: Kind, number: u64, pool: &Pool, host: &str) -
     }
 }
 
+/// Who an application says it is.
+pub(super) struct Who {
+    pub(super) version: String,
+    pub(super) project: String,
+}
+
+impl Who {
+    /// An answer of this application.
+    pub(super) fn answered(self, is_error: bool) -> Answer {
+        Answer { version: self.version, project: self.project, is_error }
+    }
+}
+
 /// What the application sent, and who it says it is.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
-    pub(super) version: Option<String>,
+    pub(super) who: Option<Who>,
     pub(super) body: Bytes,
 }
 
@@ -170,31 +183,33 @@ async fn one(kind: Kind, pool: &Pool, request: Request<Payload>) -> Found<Reply>
     if keeps {
         pool.keep(sender);
     }
-    Ok(Reply { status: head.status, version: version_of(&head.headers), body })
+    Ok(Reply { status: head.status, who: who(&head.headers), body })
 }
 
-pub(super) fn version_of(headers: &http::HeaderMap) -> Option<String> {
-    Some(headers.get("x-version")?.to_str().ok()?.to_owned())
+/// Who answered, if an application did.
+pub(super) fn who(headers: &http::HeaderMap) -> Option<Who> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Some(Who { version: text("x-version")?, project: text("x-project").unwrap_or_default() })
 }
 
 pub(super) fn check(answer: Reply, is_right: impl Fn(&str, &[u8]) -> bool) -> Found<Answer> {
-    let Reply { status, version, body } = answer;
+    let Reply { status, who, body } = answer;
     let shown = || String::from_utf8_lossy(&body[..body.len().min(120)]).into_owned();
-    let Some(version) = version else {
+    let Some(who) = who else {
         return Err(Miss::new(Cause::Platform, format!("{status} not from the application: {}", shown())));
     };
     if status.is_server_error() {
-        return Ok(Answer { version, is_error: true });
+        return Ok(who.answered(true));
     }
-    if !is_right(&version, &body) {
+    if !is_right(&who.version, &body) {
         return Err(Miss::new(Cause::Body, format!("{status}, {} bytes: {}", body.len(), shown())));
     }
-    Ok(Answer { version, is_error: false })
+    Ok(who.answered(false))
 }
 
 /// Reads events until the client has had enough; an end before is a cut.
 async fn events(response: Response<Incoming>, time: Duration) -> Found<Answer> {
-    let Some(version) = version_of(response.headers()) else {
+    let Some(who) = who(response.headers()) else {
         let detail = format!("{} not from the application", response.status());
         return Err(Miss::new(Cause::Platform, detail));
     };
@@ -216,7 +231,7 @@ async fn events(response: Response<Incoming>, time: Duration) -> Found<Answer> {
     if seen < EVENTS {
         return Err(Miss::new(Cause::Body, format!("{seen} events in {time:?}")));
     }
-    Ok(Answer { version, is_error: false })
+    Ok(who.answered(false))
 }
 
 pub(super) fn lost(error: &hyper::Error) -> Miss {

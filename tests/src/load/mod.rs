@@ -44,11 +44,20 @@ pub struct Target {
 pub struct Mix {
     /// The Host of every request.
     pub host: String,
+    /// The project that has to answer.
+    pub project: String,
     /// Kinds with their rates.
     pub rates: Vec<(Kind, f64)>,
 }
 
 impl Mix {
+    /// These kinds. The first part of the host is the project's name.
+    #[must_use]
+    pub fn of(host: &str, rates: Vec<(Kind, f64)>) -> Self {
+        let project = host.split('.').next().unwrap_or_default().to_owned();
+        Self { host: host.to_owned(), project, rates }
+    }
+
     /// Everything that the suite knows, at a rate that a busy machine bears.
     #[must_use]
     pub fn everything(host: &str) -> Self {
@@ -64,7 +73,7 @@ impl Mix {
             (Kind::WebSocket, 2.0),
             (Kind::Events, 1.0),
         ];
-        Self { host: host.to_owned(), rates }
+        Self::of(host, rates)
     }
 
     /// The same with one more kind.
@@ -78,7 +87,7 @@ impl Mix {
     #[must_use]
     pub fn short(host: &str) -> Self {
         let rates = vec![(Kind::Fresh, 20.0), (Kind::KeepAlive, 40.0), (Kind::Post, 10.0)];
-        Self { host: host.to_owned(), rates }
+        Self::of(host, rates)
     }
 }
 
@@ -87,13 +96,19 @@ impl Mix {
 pub struct Load {
     stop: Arc<AtomicBool>,
     shots: Arc<Mutex<Vec<Shot>>>,
+    started: Instant,
+    strikes: Mutex<Vec<Strike>>,
     thread: JoinHandle<std::io::Result<()>>,
 }
+
+/// From when to when, since the load began, a fault destroyed what answers.
+pub(crate) type Strike = (Duration, Duration);
 
 /// What all requests share.
 #[derive(Debug)]
 struct Range {
     host: String,
+    project: String,
     targets: Vec<Target>,
     pools: Vec<Pool>,
     started: Instant,
@@ -108,11 +123,13 @@ impl Load {
     pub fn start(targets: Vec<Target>, mix: Mix) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let shots = Arc::new(Mutex::new(Vec::new()));
+        let started = Instant::now();
         let range = Arc::new(Range {
             host: mix.host,
+            project: mix.project,
             pools: targets.iter().map(|t| Pool::new(t.address)).collect(),
             targets,
-            started: Instant::now(),
+            started,
             next: AtomicU64::new(0),
             stop: Arc::clone(&stop),
             shots: Arc::clone(&shots),
@@ -122,7 +139,7 @@ impl Load {
             runtime.block_on(fire(range, mix.rates));
             Ok(())
         });
-        Self { stop, shots, thread }
+        Self { stop, shots, started, strikes: Mutex::default(), thread }
     }
 
     /// The number of requests that ended until now.
@@ -134,7 +151,24 @@ impl Load {
     /// What was seen until now.
     #[must_use]
     pub fn so_far(&self) -> Report {
-        Report::of(&self.shots.lock().unwrap_or_else(PoisonError::into_inner))
+        self.report()
+    }
+
+    /// Destroys what answers: what is under way in this moment is lost with it, and counted apart. The fault
+    /// returns when it is over, where it can tell.
+    ///
+    /// # Errors
+    /// The fault's own.
+    pub fn strike(&self, fault: impl FnOnce() -> Result<Option<Instant>>) -> Result {
+        let begun = self.started.elapsed();
+        let over = fault()?.unwrap_or_else(Instant::now).saturating_duration_since(self.started);
+        self.strikes.lock().unwrap_or_else(PoisonError::into_inner).push((begun, over));
+        Ok(())
+    }
+
+    fn report(&self) -> Report {
+        let strikes = self.strikes.lock().unwrap_or_else(PoisonError::into_inner);
+        Report::of(&self.shots.lock().unwrap_or_else(PoisonError::into_inner), &strikes)
     }
 
     /// Sends nothing more, waits for every answer, and tells what happened.
@@ -143,9 +177,10 @@ impl Load {
     /// When the load itself broke.
     pub fn stop(self) -> Result<Report> {
         self.stop.store(true, Ordering::SeqCst);
-        let ended = self.thread.join();
-        ended.map_err(|_| Trouble::new("the load's thread panicked"))??;
-        Ok(Report::of(&self.shots.lock().unwrap_or_else(PoisonError::into_inner)))
+        let Self { shots, strikes, thread, .. } = self;
+        thread.join().map_err(|_| Trouble::new("the load's thread panicked"))??;
+        let strikes = strikes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Report::of(&shots.lock().unwrap_or_else(PoisonError::into_inner), &strikes))
     }
 }
 
@@ -180,8 +215,13 @@ async fn shoot(range: Arc<Range>, kind: Kind, due: Instant) {
     let number = range.next.fetch_add(1, Ordering::SeqCst);
     let at = usize::try_from(number).unwrap_or(0) % range.targets.len().max(1);
     let limit = due + kind.duration(number) + PATIENCE;
+    let sent = range.started.elapsed();
     let work = exchange::exchange(kind, number, &range.pools[at], &range.host);
     let ending = match tokio::time::timeout_at(limit.into(), work).await {
+        Ok(Ok(answer)) if ![range.project.as_str(), ""].contains(&answer.project.as_str()) => {
+            let detail = format!("{} of {} answered", answer.version, answer.project);
+            Ending::Failed(Miss::new(Cause::Stranger, detail))
+        }
         Ok(Ok(answer)) => Ending::Answered(answer),
         Ok(Err(miss)) => Ending::Failed(miss),
         Err(_) => Ending::Failed(Miss::new(Cause::Timeout, "no answer in time")),
@@ -191,6 +231,7 @@ async fn shoot(range: Arc<Range>, kind: Kind, due: Instant) {
         kind,
         edge: range.targets[at].name.clone(),
         at: due.saturating_duration_since(range.started),
+        sent,
         latency: due.elapsed(),
         ending,
     };

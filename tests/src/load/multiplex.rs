@@ -9,7 +9,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::Mutex;
 
-use super::exchange::{Found, Payload, Pool, Reply, check, lost, none, version_of};
+use super::exchange::{Found, Payload, Pool, Reply, check, lost, none, who};
 use super::shot::Answer;
 
 /// Time between signs of life on the connection.
@@ -57,7 +57,7 @@ pub(super) async fn exchange(pool: &Pool, host: &str, number: u64) -> Found<Answ
     let response = sender.send_request(request).await.map_err(|error| lost(&error))?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(|error| lost(&error))?.to_bytes();
-    let reply = Reply { status: head.status, version: version_of(&head.headers), body };
+    let reply = Reply { status: head.status, who: who(&head.headers), body };
     check(reply, |version, body| {
         if posts {
             body == said.as_bytes()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::shot::{Ending, Shot};
-use super::{Cause, Kind};
+use super::{Cause, Kind, Strike};
 
 /// How many failures are told in full.
 const FAILURES_TOLD: usize = 20;
@@ -25,6 +25,8 @@ pub struct Report {
     pub websockets: usize,
     /// WebSockets that were open and did not end by the client.
     pub websockets_cut: usize,
+    /// What was under way in an instance when a fault destroyed it; in none of the numbers above.
+    pub cut_by_hand: usize,
     /// Failures by cause.
     pub causes: BTreeMap<Cause, usize>,
     /// Numbers by kind.
@@ -57,11 +59,16 @@ pub struct KindReport {
 }
 
 impl Report {
-    pub(super) fn of(shots: &[Shot]) -> Self {
+    pub(super) fn of(shots: &[Shot], strikes: &[Strike]) -> Self {
         let mut report = Self { requests: shots.len(), ..Self::default() };
         let mut latencies: BTreeMap<Kind, Vec<Duration>> = BTreeMap::new();
         for shot in shots {
-            report.add(shot);
+            if strikes.iter().any(|(begun, over)| shot.was_cut_by(*begun, *over)) {
+                report.cut_by_hand += 1;
+                report.kinds.entry(shot.kind).or_default().requests += 1;
+            } else {
+                report.add(shot);
+            }
             latencies.entry(shot.kind).or_default().push(shot.latency);
         }
         for (kind, mut latencies) in latencies {
@@ -112,6 +119,12 @@ impl Report {
         self.failed == 0 && self.websockets_cut == 0
     }
 
+    /// Answers of other applications.
+    #[must_use]
+    pub fn strangers(&self) -> usize {
+        self.causes.get(&Cause::Stranger).copied().unwrap_or(0)
+    }
+
     /// All versions that answered at or after a second since the begin.
     #[must_use]
     pub fn versions_since(&self, second: u64) -> BTreeSet<&str> {
@@ -136,6 +149,9 @@ impl Report {
         }
         let all = self.failed + self.websockets_cut;
         let _ = writeln!(text, "{:<22}{:>9}{all:>8}", "all", self.requests);
+        if self.cut_by_hand > 0 {
+            let _ = writeln!(text, "{:<22}{:>9}", "cut by hand", self.cut_by_hand);
+        }
         for failure in &self.failures {
             let _ = writeln!(text, "  {failure}");
         }

@@ -18,6 +18,8 @@ pub struct Shot {
     pub edge: String,
     /// Its moment, since the load began.
     pub at: Duration,
+    /// When it was really sent, since the load began.
+    pub sent: Duration,
     /// From its moment to its end.
     pub latency: Duration,
     /// How it ended.
@@ -38,6 +40,8 @@ pub enum Ending {
 pub struct Answer {
     /// The version that answered.
     pub version: String,
+    /// The project that answered, where it says so.
+    pub project: String,
     /// It was a 5xx of the application's own.
     pub is_error: bool,
 }
@@ -56,9 +60,14 @@ pub enum Cause {
     Platform,
     /// Not the bytes that were to come.
     Body,
+    /// Another application's answer.
+    Stranger,
     /// An open WebSocket or stream that ended before the client ended it.
     Cut,
 }
+
+/// How long after a fault a request that it took is seen to be lost, at most.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A failed request's reason.
 #[derive(Clone, Debug)]
@@ -84,6 +93,15 @@ impl Shot {
             Ending::Failed(miss) => Some(miss),
             Ending::Answered(_) => None,
         }
+    }
+
+    /// Whether a fault that lasted from `begun` to `over` took what it was in the middle of: it was under way then,
+    /// and was lost at once. A request that is sent later, hangs, or is answered wrongly has no such excuse.
+    #[must_use]
+    pub fn was_cut_by(&self, begun: Duration, over: Duration) -> bool {
+        let lost = |miss: &Miss| matches!(miss.cause, Cause::Reset | Cause::Platform | Cause::Cut);
+        let end = self.at + self.latency;
+        self.miss().is_some_and(lost) && self.sent <= over && end >= begun && end <= over + AT_ONCE
     }
 
     /// A WebSocket that was open and did not end by the client.

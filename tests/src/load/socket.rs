@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Kind;
-use super::exchange::Pool;
+use super::exchange::{Pool, who};
 use super::shot::{Answer, Cause, Miss};
 
 /// Time between two messages.
@@ -20,7 +20,8 @@ pub(super) async fn session(pool: &Pool, host: &str, number: u64) -> Result<Answ
         .into_client_request()
         .map_err(|error| Miss::new(Cause::Connect, error.to_string()))?;
     let opened = tokio_tungstenite::client_async(request, pool.stream().await?).await;
-    let (mut socket, _) = opened.map_err(refused)?;
+    let (mut socket, response) = opened.map_err(refused)?;
+    let project = who(response.headers()).map(|who| who.project).unwrap_or_default();
     let cut = |what: &str, error: &dyn std::fmt::Display| Miss::new(Cause::Cut, format!("{what}: {error}"));
     let mut version = String::new();
     let mut n = 0;
@@ -42,7 +43,7 @@ pub(super) async fn session(pool: &Pool, host: &str, number: u64) -> Result<Answ
     while let Some(message) = socket.next().await {
         message.map_err(|e| cut("no orderly close", &e))?;
     }
-    Ok(Answer { version, is_error: false })
+    Ok(Answer { version, project, is_error: false })
 }
 
 fn refused(error: Error) -> Miss {

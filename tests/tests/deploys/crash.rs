@@ -44,8 +44,8 @@ pub(crate) fn replaced(cluster: &mut Cluster) -> Result {
     cluster.deploy_well(&App::quick("v1")?)?;
     let before = cluster.instances("hello")?;
     let page = browser::get(cluster.nodes[0].shape.edge, "hello.localhost", "/")?;
-    let (victim, pid) = (page.header("x-instance").to_owned(), page.header("x-pid").parse()?);
-    faults::slay(pid)?;
+    let victim = page.header("x-instance").to_owned();
+    faults::slay(cluster.application(&victim)?)?;
     wait::until("three instances without the dead one", Duration::from_secs(30), || {
         let now = cluster.instances("hello").unwrap_or_default();
         now.len() == 3 && now.iter().all(|i| i.state == "serving" && i.id != victim)

@@ -88,7 +88,12 @@ pub(crate) fn forwarded(cluster: &mut Cluster) -> Result {
             let page = browser.ask(http::Method::GET, "/headers", &lies, "")?;
             let seen: Value = serde_json::from_slice(&page.body)?;
             let header = |name: &str| seen.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            check_eq!(header("x-forwarded-for"), "127.0.0.1", "through {}: {seen}", target.name);
+            check_eq!(
+                header("x-forwarded-for"),
+                cluster.outside().to_string(),
+                "through {}: {seen}",
+                target.name
+            );
             check_eq!(header("x-forwarded-proto"), "http", "through {}: {seen}", target.name);
             check_eq!(header("host"), "hello.localhost", "through {}: {seen}", target.name);
             let claimed = ["1.1.1.1", "9.9.9.9", "10.0.0."].iter().any(|lie| seen.to_string().contains(lie));

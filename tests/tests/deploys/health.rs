@@ -13,7 +13,7 @@ use temps_tests::{check, check_eq};
 /// Neither a redirect nor another good-looking status passes, and nobody follows a redirect.
 pub(crate) fn only_the_expected_status(cluster: &mut Cluster) -> Result {
     cluster.deploy_well(&App::quick("v1")?)?;
-    let elsewhere = TcpListener::bind(("127.0.0.1", 0))?;
+    let elsewhere = TcpListener::bind((cluster.outside(), 0))?;
     elsewhere.set_nonblocking(true)?;
     let location = format!("http://{}/ok", elsewhere.local_addr()?);
     let load = Load::start(cluster.edges(), Mix::short("hello.localhost"));

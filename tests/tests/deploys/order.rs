@@ -21,7 +21,7 @@ pub(crate) fn later_wins(cluster: &mut Cluster) -> Result {
         let pair = [(0, format!("a{round}")), (1, format!("b{round}"))];
         let mut sent = Vec::new();
         for (node, version) in pair {
-            let bundle = App::quick(&version)?.write(cluster.root())?.to_string_lossy().into_owned();
+            let bundle = cluster.write(&App::quick(&version)?)?;
             let cli = cluster.cli_at(&[node]);
             sent.push(std::thread::spawn(move || {
                 let accepted = cli.json(&["deploy", "-p", "hello", &bundle, "-y", "--detach"])?;
@@ -76,7 +76,7 @@ pub(crate) fn orphaned(cluster: &mut Cluster) -> Result {
     cluster.deploy_well(&App::quick("v1")?)?;
     for (i, phase) in ["accepted", "starting", "draining"].iter().enumerate() {
         let version = format!("orphan-{i}");
-        let bundle = App::quick(&version)?.write(cluster.root())?.to_string_lossy().into_owned();
+        let bundle = cluster.write(&App::quick(&version)?)?;
         let before = numbers(cluster)?.into_iter().max().unwrap_or(0);
         let mut command = cluster.cli().start(&["deploy", "-p", "hello", &bundle, "-y"])?;
         let number = wait::find("the deployment", Duration::from_secs(30), || {

@@ -8,6 +8,7 @@ use temps_tests::browser::Browser;
 use temps_tests::cluster::{Cluster, DEPLOYMENT};
 use temps_tests::deployment::number_in;
 use temps_tests::load::{Kind, Load, Mix};
+use temps_tests::notes::Notes;
 use temps_tests::trouble::Result;
 use temps_tests::{check, check_eq, wait};
 
@@ -16,9 +17,8 @@ const TIMES: usize = 2;
 
 /// Deploys and rolls back under every kind of load; counts also what happened inside the application.
 pub(crate) fn there_and_back(cluster: &mut Cluster) -> Result {
-    let effects = cluster.root().join("effects");
-    let effects_path = effects.to_string_lossy().into_owned();
-    let app = |version: &str| App::quick(version)?.env("COUNT_FILE", &effects_path);
+    let effects = Notes::open(cluster.outside())?;
+    let app = |version: &str| App::quick(version)?.env("COUNT_TO", &effects.address());
     let first = cluster.deploy_well(&app("v1")?)?;
     let mix = Mix::everything("hello.localhost").and(Kind::Count, 15.0);
     let load = Load::start(cluster.edges(), mix);
@@ -38,9 +38,9 @@ pub(crate) fn there_and_back(cluster: &mut Cluster) -> Result {
     check_eq!(report.app_errors, 0, "errors of the application");
     cluster.settled("hello", 3, "v1")?;
     // Each counted POST had its effect exactly once, whatever moved meanwhile.
-    let text = std::fs::read_to_string(&effects)?;
-    let effects: BTreeSet<&str> = text.lines().collect();
-    check_eq!(text.lines().count(), effects.len(), "effects happened twice");
+    let lines = effects.lines();
+    let effects: BTreeSet<&String> = lines.iter().collect();
+    check_eq!(lines.len(), effects.len(), "effects happened twice");
     let sent: BTreeSet<String> = report.count_sent.iter().map(|n| format!("r{n}")).collect();
     check_eq!(
         effects.into_iter().collect::<Vec<_>>(),
@@ -52,9 +52,8 @@ pub(crate) fn there_and_back(cluster: &mut Cluster) -> Result {
 
 /// An application that is gone within a millisecond of SIGTERM, and one that would tell of late requests.
 pub(crate) fn no_late_request(cluster: &mut Cluster) -> Result {
-    let log = cluster.root().join("late.log");
-    let log_path = log.to_string_lossy().into_owned();
-    let app = |version: &str| App::quick(version)?.env("LOG_FILE", &log_path);
+    let log = Notes::open(cluster.outside())?;
+    let app = |version: &str| App::quick(version)?.env("LOG_TO", &log.address());
     cluster.deploy_well(&app("v1")?.env("EXIT_ON_TERM", "300")?)?;
     let load = Load::start(cluster.edges(), Mix::everything("hello.localhost"));
     let mut kept: Vec<Browser> = Vec::new();
@@ -72,7 +71,7 @@ pub(crate) fn no_late_request(cluster: &mut Cluster) -> Result {
     }
     let report = load.stop()?;
     check!(report.is_clean(), "{}", report.table());
-    let text = std::fs::read_to_string(&log)?;
+    let text = log.lines().join("\n");
     let signals = text.lines().filter(|line| line.contains("SIGTERM with"));
     check_eq!(signals.clone().count(), 6, "stop signals\n{text}");
     check!(signals.clone().all(|line| line.contains("with 0 requests")), "stopped while busy:\n{text}");

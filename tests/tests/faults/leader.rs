@@ -1,6 +1,5 @@
 //! The leader is no single point of anything.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use temps_tests::app::App;
@@ -76,7 +75,7 @@ pub(crate) fn killed_during_a_rollback(cluster: &mut Cluster) -> Result {
 pub(crate) fn frozen(cluster: &mut Cluster) -> Result {
     cluster.deploy_well(&App::quick("v1")?)?;
     let before = cluster.instances("hello")?;
-    let pids = instance_pids(cluster);
+    let pids = cluster.applications("hello");
     let load = Load::start(cluster.edges(), Mix::everything("hello.localhost"));
     let leader = cluster.leader()?;
     let pid = cluster.nodes[leader].server_pid().unwrap_or_default();
@@ -94,18 +93,9 @@ pub(crate) fn frozen(cluster: &mut Cluster) -> Result {
     })?;
     wait::nap(Duration::from_secs(2))?;
     check_eq!(cluster.instances("hello")?, before, "instances");
-    check_eq!(instance_pids(cluster), pids, "processes");
+    check_eq!(cluster.applications("hello"), pids, "processes");
     cluster.deploy_well(&App::quick("v2")?)?;
     let report = load.stop()?;
     check!(report.is_clean(), "{}", report.table());
     Ok(())
-}
-
-fn instance_pids(cluster: &Cluster) -> BTreeSet<u32> {
-    cluster
-        .nodes
-        .iter()
-        .flat_map(|node| node.instance_pids())
-        .filter(|pid| faults::is_running(*pid))
-        .collect()
 }

@@ -13,8 +13,8 @@ const LEASE: &str = "3s";
 
 /// The rollout goes on without the node, its edge serves through it by an old table, and when it returns
 /// nothing is left of the old release and nothing is too many.
-pub(crate) fn for_longer_than_its_lease(_: &mut Cluster) -> Result {
-    let mut cluster = Cluster::start_with(3, LEASE)?;
+pub(crate) fn for_longer_than_its_lease(shared: &mut Cluster) -> Result {
+    let mut cluster = Cluster::start_with(shared.ground(), 3, LEASE)?;
     cluster.deploy_well(&App::quick("v1")?)?;
     let load = Load::start(cluster.edges(), Mix::everything("hello.localhost"));
     let away = (cluster.leader()? + 1) % 3;
@@ -22,7 +22,7 @@ pub(crate) fn for_longer_than_its_lease(_: &mut Cluster) -> Result {
     cluster.nodes[away].kill()?;
 
     let there: Vec<usize> = (0..3).filter(|i| *i != away).collect();
-    let bundle = App::quick("v2")?.write(cluster.root())?.to_string_lossy().into_owned();
+    let bundle = cluster.write(&App::quick("v2")?)?;
     let ran = cluster.cli_at(&there).run(&["deploy", "-p", "hello", &bundle, "-y"])?;
     check_eq!(ran.code, 0, "{ran:#?}");
     check!(ran.stderr.contains(&format!("Node {name} lost")), "nobody was told: {}", ran.stderr);

@@ -20,7 +20,7 @@ pub(crate) fn alone(cluster: &mut Cluster) -> Result {
     for i in down {
         cluster.nodes[i].kill()?;
     }
-    let bundle = App::quick("v2")?.write(cluster.root())?.to_string_lossy().into_owned();
+    let bundle = cluster.write(&App::quick("v2")?)?;
     let cli = cluster.cli_at(&[left]).with("TEMPS_PATIENCE", "3s");
     for write in [&["deploy", "-p", "hello", &bundle, "-y"][..], &["env", "set", "-p", "hello", "LOST=1"]] {
         let ran = cli.run(write)?;

@@ -9,7 +9,7 @@ use temps_tests::{check, check_eq};
 
 /// The documented exit codes.
 pub(crate) fn exit_codes(cluster: &mut Cluster) -> Result {
-    let bundle = App::quick("v1")?.write(cluster.root())?.to_string_lossy().into_owned();
+    let bundle = cluster.write(&App::quick("v1")?)?;
     let mut stranger = cluster.cli();
     // Right cluster, wrong secret: the last character of a token is part of its secret.
     let last = if stranger.token.ends_with('A') { "E" } else { "A" };
@@ -43,7 +43,7 @@ pub(crate) fn files(cluster: &mut Cluster) -> Result {
     ];
     for (i, (path, value, named)) in slips.into_iter().enumerate() {
         let app = App::quick(&format!("slip{i}"))?.set(path, value)?;
-        let bundle = app.write(cluster.root())?.to_string_lossy().into_owned();
+        let bundle = cluster.write(&app)?;
         let ran = cluster.cli().run(&["deploy", "-p", "slip", &bundle, "-y"])?;
         check_eq!(ran.code, 2, "{path}: {ran:#?}");
         check!(ran.stderr.contains(named), "{path}: {}", ran.stderr);

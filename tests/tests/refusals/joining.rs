@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use temps_tests::cluster::Cluster;
-use temps_tests::node::{self, Node};
 use temps_tests::trouble::Result;
 use temps_tests::{check, check_eq, wait};
+
+/// How long a silent node counts.
+const LEASE: &str = "15s";
 
 /// Starts a fourth node with this token and returns what it said when it gave up.
 fn refused(cluster: &Cluster, name: &str, token: &str) -> Result<String> {
     let before = cluster.nodes_up();
-    let shape = node::shapes(1, "15s")?.remove(0);
-    let mut node = Node::prepare(cluster.root(), name, cluster.binary(), shape)?;
+    let mut node = cluster.another(name, LEASE)?;
     let founder = cluster.nodes[0].shape.listen.to_string();
     node.launch(&["--join", &founder, "--token", token])?;
     let ended = wait::until("the stranger to give up", Duration::from_secs(30), || !node.is_up());
@@ -24,7 +25,7 @@ fn refused(cluster: &Cluster, name: &str, token: &str) -> Result<String> {
 
 /// The token names the cluster it is for; a joiner refuses any other before it tells its secret.
 pub(crate) fn other_cluster(cluster: &mut Cluster) -> Result {
-    let other = Cluster::start_with(1, "15s")?;
+    let other = Cluster::start_with(cluster.ground(), 1, LEASE)?;
     let token = other.join_token()?;
     let said = refused(cluster, "stranger", &token)?;
     let lower = said.to_lowercase();
@@ -37,8 +38,7 @@ pub(crate) fn other_cluster(cluster: &mut Cluster) -> Result {
 pub(crate) fn used(cluster: &mut Cluster) -> Result {
     let before = cluster.nodes_up();
     let token = cluster.join_token()?;
-    let shape = node::shapes(1, "15s")?.remove(0);
-    let mut fourth = Node::prepare(cluster.root(), "n4", cluster.binary(), shape)?;
+    let mut fourth = cluster.another("n4", LEASE)?;
     let founder = cluster.nodes[0].shape.listen.to_string();
     fourth.launch(&["--join", &founder, "--token", &token])?;
     let joined = wait::until("the fourth node", Duration::from_secs(30), || cluster.nodes_up() == before + 1);
@@ -46,8 +46,7 @@ pub(crate) fn used(cluster: &mut Cluster) -> Result {
     cluster.nodes.push(fourth);
     joined.map_err(|e| temps_tests::trouble::Trouble::new(format!("{e}: {said}")))?;
 
-    let shape = node::shapes(1, "15s")?.remove(0);
-    let mut fifth = Node::prepare(cluster.root(), "n5", cluster.binary(), shape)?;
+    let mut fifth = cluster.another("n5", LEASE)?;
     fifth.launch(&["--join", &founder, "--token", &token])?;
     let ended = wait::until("the fifth to give up", Duration::from_secs(30), || !fifth.is_up());
     let said = fifth.log_tail(20);

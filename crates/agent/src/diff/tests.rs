@@ -93,7 +93,7 @@ fn what_is_not_assigned_is_removed_once() {
 #[test]
 fn artifacts_are_fetched_where_somebody_has_them_and_deleted_when_long_unneeded() {
     let wanted = |name: &str, holders: Vec<NodeId>| {
-        let artifact = Artifact { digest: digest(name), bytes: 1 };
+        let artifact = Artifact { digest: digest(name), bytes: 1, ..Artifact::default() };
         (digest(name), ArtifactWork { artifact, holders, reported: false })
     };
     let artifacts = BTreeMap::from([
@@ -108,4 +108,16 @@ fn artifacts_are_fetched_where_somebody_has_them_and_deleted_when_long_unneeded(
     here.fetching.insert(digest("d"));
     here.unneeded = BTreeSet::from([digest("a"), digest("e"), digest("0")]);
     assert_eq!(diff(&assigned, &here), [Act::FetchArtifact(digest("b")), Act::DeleteArtifact(digest("e"))]);
+}
+
+#[test]
+fn what_is_over_is_ended_whatever_is_wanted_and_by_whoever_sees_it() {
+    let over = |standing| Here { standing, ..here(Some(Phase::Over)) };
+    for standing in [Standing::MaybeOld, Standing::Current] {
+        for want in [Want::Run, Want::Drain, Want::Stop] {
+            let acts = diff(&assigned(work(want, Seen::Ready)), &over(standing));
+            assert_eq!(acts, [Act::Stop(I7)], "{standing:?} {want:?}");
+        }
+        assert_eq!(diff(&Assignment::default(), &over(standing)), [Act::Stop(I7)], "{standing:?}");
+    }
 }

@@ -10,7 +10,9 @@ use crate::runtime::Running;
 use crate::testing::{assigned, digest, work};
 use temps_core::assignment::{Assignment, Work};
 use temps_core::command::Observation;
-use temps_core::model::{Endpoint, EnvironmentId, Exit, InstanceId, Seen, Traffic, Want};
+use temps_core::model::{
+    Artifact, DeploymentId, Endpoint, EnvironmentId, Exit, InstanceId, NodeFacts, Seen, Traffic, Want,
+};
 use temps_core::table::EdgeReport;
 
 const I7: InstanceId = InstanceId(7);
@@ -43,6 +45,8 @@ fn told(assigned: &Assignment, local: Option<Local>, edge: &EdgeReport) -> Vec<F
         edge,
         stored: &none,
         known_stored: &none,
+        builds: Vec::new(),
+        node: None,
     })
 }
 
@@ -132,6 +136,8 @@ fn what_has_left_no_trace_is_told_only_when_that_is_certain() {
             edge: &edge,
             stored: &none,
             known_stored: &none,
+            builds: Vec::new(),
+            node: None,
         };
         assert!(facts(&old).is_empty(), "{want:?} {known:?}");
     }
@@ -178,8 +184,67 @@ fn tables_artifacts_and_traffic_are_told_when_asked_for() {
         edge: &edge,
         stored: &[digest("a"), digest("b")].into(),
         known_stored: &[digest("b"), digest("c")].into(),
+        builds: Vec::new(),
+        node: None,
     };
     let all: Vec<_> = facts(&sight).into_iter().map(|f| f.observation).collect();
     let artifact = |name: &str, stored| Observation::Artifact { digest: digest(name), stored };
     assert_eq!(all, [artifact("a", true), artifact("c", false)]);
+}
+
+#[test]
+fn why_something_waits_is_told_without_counting_it_as_started() {
+    let mut waiting = local(Stage::Unstarted);
+    waiting.vitals.last_check = Some("waiting: the engine does not answer".to_owned());
+    let told = observations(work(Want::Run, Seen::Pending), Some(waiting));
+    let expected = Observation::Instance {
+        instance: I7,
+        seen: Seen::Pending,
+        endpoint: None,
+        attempts: 0,
+        last_check: Some("waiting: the engine does not answer".to_owned()),
+        exit: None,
+    };
+    assert_eq!(told, [expected]);
+}
+
+#[test]
+fn what_runs_although_it_is_over_is_told_once_it_has_ended() {
+    let mut over = up(Seen::Ready, None);
+    over.call_over(Exit { excused: true, ..Exit::default() });
+    over.stage = Stage::Up(Running { endpoint: None, ..running() }, Care::Health);
+    assert_eq!(seen(work(Want::Run, Seen::Ready), Some(over)), None);
+}
+
+#[test]
+fn a_lost_address_is_not_told_over_and_over() {
+    let mut known = work(Want::Run, Seen::Ready);
+    known.instance.endpoint = endpoint();
+    let mut lost = up(Seen::Ready, None);
+    lost.stage = Stage::Up(Running { endpoint: None, ..running() }, Care::Health);
+    assert_eq!(seen(known, Some(lost)), None);
+}
+
+#[test]
+fn an_image_is_told_after_where_it_is_stored() {
+    let (locals, nothing, edge) = (BTreeMap::new(), Assignment::default(), EdgeReport::default());
+    let image = Artifact { digest: digest("a"), ..Artifact::default() };
+    let built = Observation::Built { deployment: DeploymentId(3), image };
+    let sight = Sight {
+        standing: Standing::Current,
+        assigned: &nothing,
+        locals: &locals,
+        edge: &edge,
+        stored: &[digest("a")].into(),
+        known_stored: &BTreeSet::new(),
+        builds: vec![(DeploymentId(3), built.clone())],
+        node: Some(NodeFacts::default()),
+    };
+    let all = facts(&sight);
+    let key = |observation: &Observation| {
+        all.iter().find(|f| f.observation == *observation).map(|f| f.key.clone()).expect("told")
+    };
+    let stored = Observation::Artifact { digest: digest("a"), stored: true };
+    assert!(key(&stored) < key(&built));
+    assert!(all.iter().any(|f| f.observation == Observation::Facts(NodeFacts::default())));
 }

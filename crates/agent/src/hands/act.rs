@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use temps_core::model::InstanceId;
 
-use super::{Event, Fetching, Hands};
+use super::{Event, Hands, listing};
 use crate::diff::Act;
 use crate::drain;
 use crate::health::{Patient, Vitals};
 use crate::local::{Care, Local, Stage};
 use crate::outbox::Key;
-use crate::runtime::Job;
+use crate::runtime::{Condition, Job, Runtime, StartError};
 
 /// How long a stop waits until the cluster knows what it cuts. The stop itself was decided before.
 const CUT_WAIT: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ impl Hands {
     pub(super) fn act(&mut self, act: Act, now: Instant) {
         tracing::debug!(?act, "acts");
         match act {
-            Act::Start(id) => self.start(id),
+            Act::Start(id) => self.start(id, now),
             Act::Adopt(id) => self.adopt(id),
             Act::BeginDrain(id) => self.begin_drain(id),
             Act::Stop(id) => self.stop(id, now),
@@ -34,24 +34,30 @@ impl Hands {
         }
     }
 
-    /// Lists everything on this node after a while.
-    pub(crate) fn list_after(&mut self, wait: Duration) {
-        let (runtime, tell) = (Arc::clone(&self.runtime), self.tell.clone());
-        self.tasks.spawn(async move {
-            tokio::time::sleep(wait).await;
-            let _ = tell.send(Event::Listed(runtime.list().await));
-        });
-    }
-
-    fn start(&mut self, id: InstanceId) {
+    fn start(&mut self, id: InstanceId, now: Instant) {
         let Some(work) = self.assigned.instances.get(&id).cloned() else { return };
+        if work.process.exclusive && self.own.lease.is_over(now) {
+            return;
+        }
         let grace = Duration::from_millis(work.stop_grace);
-        self.locals.insert(id, Local::new(Stage::Starting, work.artifact.digest.clone(), grace));
+        let digest = work.artifact.digest.clone();
+        let unstarted = || Local::new(Stage::Unstarted, String::new(), grace);
+        let local = self.locals.entry(id).or_insert_with(unstarted);
+        if local.not_before.is_some_and(|at| now < at) {
+            return;
+        }
+        (local.not_before, local.digest, local.stop_grace) = (None, digest, grace);
+        local.enter(Stage::Starting);
         let artifact = self.store.path(&work.artifact.digest);
         let job = Job { work, node: self.ledger.node(), artifact };
         let (runtime, tell) = (Arc::clone(&self.runtime), self.tell.clone());
         self.tasks.spawn(async move {
-            let _ = tell.send(Event::Started(id, runtime.start(&job).await));
+            let outcome = runtime.start(&job).await;
+            let event = match &outcome {
+                Err(StartError::Ended) => how_it_ended(runtime.as_ref(), id).await,
+                Ok(_) | Err(_) => None,
+            };
+            let _ = tell.send(event.unwrap_or(Event::Started(id, outcome)));
         });
     }
 
@@ -66,10 +72,29 @@ impl Hands {
         let Some(work) = self.assigned.instances.get(&id).cloned() else { return };
         let Some(local) = self.locals.get_mut(&id) else { return };
         let Stage::Up(running, care) = &mut local.stage else { return };
+        // An instance starts once: what started it since the cluster heard of it was somebody else.
+        let incarnation = running.endpoint.as_ref().map_or(&running.incarnation, |e| &e.incarnation);
+        if work.instance.endpoint.as_ref().is_some_and(|known| known.incarnation != *incarnation) {
+            local.call_over(listing::anew());
+            return;
+        }
         *care = Care::Health;
-        let vitals = Vitals::known(&work);
-        local.vitals = vitals.clone();
-        let patient = Patient { runtime: Arc::clone(&self.runtime), work, running: running.clone() };
+        local.vitals = Vitals::known(&work);
+        let vitals = local.vitals.clone();
+        self.begin_checks(id, vitals);
+    }
+
+    /// Checks its health from now on, and not as before.
+    pub(super) fn begin_checks(&mut self, id: InstanceId, vitals: Vitals) {
+        let Some(work) = self.assigned.instances.get(&id).cloned() else { return };
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        let Some(running) = local.running().cloned() else { return };
+        local.end_checks();
+        // What runs once is never ready.
+        if work.once {
+            return;
+        }
+        let patient = Patient { runtime: Arc::clone(&self.runtime), work, running };
         let tell = self.tell.clone();
         local.checks = Some(self.tasks.spawn(patient.look_after(vitals, move |id, vitals| {
             let _ = tell.send(Event::Checked(id, vitals));
@@ -102,7 +127,7 @@ impl Hands {
         }
         let Some(running) = local.running().cloned() else { return };
         local.end_checks();
-        local.stage = Stage::Stopping(running);
+        local.enter(Stage::Stopping(running));
         let grace = work.map_or(local.stop_grace, |work| Duration::from_millis(work.stop_grace));
         tracing::info!(instance = %id, ?grace, "stopping");
         let (runtime, tell) = (Arc::clone(&self.runtime), self.tell.clone());
@@ -123,37 +148,19 @@ impl Hands {
                 return;
             }
         };
-        local.stage = Stage::Removing(exit);
+        local.enter(Stage::Removing(exit));
         let (runtime, tell) = (Arc::clone(&self.runtime), self.tell.clone());
         self.tasks.spawn(async move {
             let _ = tell.send(Event::Removed(id, runtime.remove(id).await));
         });
     }
+}
 
-    fn fetch(&mut self, digest: String) {
-        let Some(wanted) = self.assigned.artifacts.get(&digest).cloned() else { return };
-        let failures = self.fetching.get(&digest).map_or(0, |f| f.failures);
-        self.fetching.insert(digest.clone(), Fetching { failures, again_at: None });
-        let (store, fetch, tell) = (Arc::clone(&self.store), Arc::clone(&self.fetch), self.tell.clone());
-        self.tasks.spawn(async move {
-            let outcome = store.fetch(&wanted.artifact, &wanted.holders, fetch.as_ref()).await;
-            let _ = tell.send(Event::Fetched(digest, outcome));
-        });
-    }
-
-    pub(super) fn forget_artifact(&mut self, digest: String) {
-        self.unneeded.remove(&digest);
-        // At once, so that nothing is started from it meanwhile.
-        self.store.hide(&digest);
-        let (store, runtime) = (Arc::clone(&self.store), Arc::clone(&self.runtime));
-        self.tasks.spawn(async move {
-            tracing::info!(digest, "artifact deleted");
-            if let Err(error) = store.delete(&digest).await {
-                tracing::warn!(digest, %error, "artifact not deleted");
-            }
-            if let Err(error) = runtime.discard(&digest).await {
-                tracing::warn!(digest, %error, "bundle not removed");
-            }
-        });
+/// Of what has run before: how it ended, so that the cause is told and not only that it cannot start.
+async fn how_it_ended(runtime: &dyn Runtime, id: InstanceId) -> Option<Event> {
+    let found = runtime.list().await.ok()?.into_iter().find(|found| found.instance == id)?;
+    match found.condition {
+        Condition::Ended(exit) => Some(Event::Ended(id, exit)),
+        Condition::Running(_) | Condition::Unstarted => None,
     }
 }

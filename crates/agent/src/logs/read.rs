@@ -208,8 +208,13 @@ fn start_of_tail(file: &mut File, wanted: usize) -> io::Result<(u64, usize)> {
     Ok((0, ends))
 }
 
+/// The last line that says something, as printable text.
+pub(crate) fn last_line_of(bytes: &[u8]) -> Option<String> {
+    bytes.rsplit(|b| *b == b'\n').map(printable).find(|line| !line.trim().is_empty())
+}
+
 /// Text without control characters and escape sequences, at most [`TAIL_LINE`] bytes.
-fn printable(bytes: &[u8]) -> String {
+pub(crate) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut out = String::new();
     let mut chars = text.chars();

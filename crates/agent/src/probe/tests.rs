@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -10,9 +12,9 @@ fn health() -> Health {
 }
 
 /// A server that reads one request head, answers the bytes and closes; gives the head.
-async fn server(answer: &'static [u8]) -> (u16, oneshot::Receiver<String>) {
+async fn server(answer: &'static [u8]) -> (SocketAddr, oneshot::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let port = listener.local_addr().expect("bound").port();
+    let address = listener.local_addr().expect("bound");
     let (tell, told) = oneshot::channel();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("a connection");
@@ -23,12 +25,12 @@ async fn server(answer: &'static [u8]) -> (u16, oneshot::Receiver<String>) {
         stream.write_all(answer).await.expect("written");
         let _ = tell.send(String::from_utf8(head).expect("ASCII"));
     });
-    (port, told)
+    (address, told)
 }
 
 async fn answer_to(bytes: &'static [u8]) -> Answer {
-    let (port, _told) = server(bytes).await;
-    check(port, "a.test", &health()).await
+    let (address, _told) = server(bytes).await;
+    check(address, "a.test", &health()).await
 }
 
 #[tokio::test]
@@ -51,8 +53,8 @@ async fn only_the_expected_status_passes() {
 
 #[tokio::test]
 async fn a_check_looks_like_traffic_of_the_application() {
-    let (port, told) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
-    assert!(check(port, "a.test", &health()).await.passed);
+    let (address, told) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    assert!(check(address, "a.test", &health()).await.passed);
     let head = told.await.expect("a request").to_ascii_lowercase();
     assert!(head.starts_with("get /up http/1.1\r\n"), "{head}");
     for line in ["host: a.test\r\n", "user-agent: temps-health/", "x-forwarded-proto: http\r\n"] {
@@ -63,24 +65,26 @@ async fn a_check_looks_like_traffic_of_the_application() {
 #[tokio::test]
 async fn every_kind_of_silence_has_its_own_words() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let port = listener.local_addr().expect("bound").port();
+    let address = listener.local_addr().expect("bound");
     // Nobody accepts: the kernel connects, and nothing answers.
-    assert_eq!(check(port, "a.test", &health()).await.text, "no answer within 300ms");
+    assert_eq!(check(address, "a.test", &health()).await.text, "no answer within 300ms");
     drop(listener);
-    assert_eq!(check(port, "a.test", &health()).await.text, format!("connection refused on port {port}"));
+    assert_eq!(
+        check(address, "a.test", &health()).await.text,
+        format!("connection refused on port {}", address.port())
+    );
 
-    // What an application that speaks only TLS answers to a plain request.
-    let text = answer_to(b"\x15\x03\x01\x00\x02\x02\x46").await.text;
+    let text = answer_to(b"SSH-2.0-x\r\n").await.text;
     assert!(text.starts_with("not HTTP: "), "{text}");
     assert_eq!(answer_to(b"").await.text, "the connection was closed without an answer");
-    let text = check(port, "a\nb", &health()).await.text;
+    let text = check(address, "a\nb", &health()).await.text;
     assert!(text.starts_with("the check cannot be made"), "{text}");
 }
 
 #[tokio::test]
 async fn an_endless_body_does_not_hold_up_the_answer() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let port = listener.local_addr().expect("bound").port();
+    let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("a connection");
         let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
@@ -88,5 +92,53 @@ async fn an_endless_body_does_not_hold_up_the_answer() {
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
     });
-    assert!(check(port, "a.test", &health()).await.passed);
+    assert!(check(address, "a.test", &health()).await.passed);
+}
+
+/// What wants TLS, and answers `plain` to anything else.
+async fn tls_server(plain: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut record = [0; 50];
+            if stream.read_exact(&mut record).await.is_err() {
+                continue;
+            }
+            // A refusal, as of a server that knows none of the ciphers.
+            let answer = if record.starts_with(&[22, 3]) { b"\x15\x03\x03\x00\x02\x02\x28" } else { plain };
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_speaks_only_tls_is_told_so() {
+    let closes = tls_server(b"").await;
+    let port = closes.port();
+    let text = check(closes, "a.test", &health()).await.text;
+    assert_eq!(text, format!("not HTTP: port {port} speaks TLS, and has to speak plain HTTP"));
+
+    let warns = tls_server(b"\x15\x03\x01\x00\x02\x02\x46").await;
+    let text = check(warns, "a.test", &health()).await.text;
+    assert!(text.ends_with("speaks TLS, and has to speak plain HTTP"), "{text}");
+
+    let explains = tls_server(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+    let port = explains.port();
+    let text = check(explains, "a.test", &health()).await.text;
+    let expected = format!("answered 400, expected 200: port {port} speaks TLS, and has to speak plain HTTP");
+    assert_eq!(text, expected);
+}
+
+#[tokio::test]
+async fn what_answers_elsewhere_than_on_this_machine_is_asked_there() {
+    let listener = TcpListener::bind("127.0.0.77:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    assert!(check(address, "a.test", &health()).await.passed);
 }

@@ -5,21 +5,24 @@
 //! known by number and start time, and its group is signalled only while both match.
 
 mod bundle;
+mod check;
 mod dir;
 mod launch;
 mod ports;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use nix::sys::signal::Signal;
-use temps_core::model::{Exit, InstanceId};
+use temps_core::model::{Exit, InstanceId, RuntimeKind};
 use tokio::time::{Instant, sleep};
 
 use self::bundle::Bundles;
@@ -27,6 +30,7 @@ use self::dir::{InstanceDir, Look};
 use self::ports::Ports;
 use super::{Condition, Found, Job, Running, Runtime, StartError};
 use crate::files;
+use crate::logs::{self, LogLine, Until};
 use crate::proc;
 use crate::supervise::Ended;
 
@@ -57,6 +61,8 @@ pub struct ProcessRuntime {
     supervisor: (PathBuf, Vec<OsString>),
     bundles: Bundles,
     ports: tokio::sync::Mutex<Ports>,
+    /// The variables of what this server has started. They are on no disk.
+    surroundings: Mutex<BTreeMap<InstanceId, Vec<(String, String)>>>,
 }
 
 impl ProcessRuntime {
@@ -80,6 +86,7 @@ impl ProcessRuntime {
             bundles: Bundles::open(data.join("bundles"), &proc::boot_id())?,
             ports: tokio::sync::Mutex::new(Ports::open(options.ports, data.join("last-port"))),
             supervisor: options.supervisor,
+            surroundings: Mutex::default(),
             instances,
         })
     }
@@ -178,7 +185,7 @@ impl Runtime for ProcessRuntime {
                     if let Some(started) = &last {
                         dir.bury(started).await;
                     }
-                    return dir.exit(Ended::error("its directory was removed"));
+                    return dir.exit(Ended::excused("its directory was removed"));
                 }
                 Ok(Look::Unstarted) => return dir.exit(Ended::error("it was never started")),
                 Ok(Look::Starting | Look::Orphaned(_)) => {}
@@ -186,6 +193,24 @@ impl Runtime for ProcessRuntime {
             }
             sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Everything that ends is told by [`Runtime::wait`], and an address never changes.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
+
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Process
+    }
+
+    async fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    async fn check(&self, instance: InstanceId, command: &str, limit: Duration) -> Result<(), String> {
+        let (directory, environment) = self.surroundings(instance)?;
+        check::run(command, &directory, environment, limit).await
     }
 
     async fn is(&self, instance: InstanceId, incarnation: &str) -> bool {
@@ -201,7 +226,8 @@ impl Runtime for ProcessRuntime {
         let dir = self.dir(instance);
         let Look::Running(started) = self.look(&dir).await? else { return Ok(()) };
         dir.ask()?;
-        started.app.signal_group(Signal::SIGTERM);
+        let signal = dir.record()?.map_or(Signal::SIGTERM, |record| record.stop_signal());
+        started.app.signal_group(signal);
         if self.ends_within(&dir, grace).await? {
             return Ok(());
         }
@@ -222,6 +248,7 @@ impl Runtime for ProcessRuntime {
             Look::Orphaned(started) => drop(dir.bury(&started).await),
             Look::Nothing | Look::Unstarted | Look::Ended(_) => {}
         }
+        self.surroundings.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance);
         let gone = self.instances.join(format!("{GONE}{instance}"));
         let removing = tokio::task::spawn_blocking(move || {
             files::remove_tree(&gone)?;
@@ -238,12 +265,33 @@ impl Runtime for ProcessRuntime {
         self.bundles.discard(digest).await
     }
 
-    fn log(&self, instance: InstanceId) -> PathBuf {
-        self.dir(instance).path
+    fn lines(
+        &self,
+        instance: InstanceId,
+        tail: usize,
+        until: Until,
+    ) -> BoxStream<'static, io::Result<LogLine>> {
+        Box::pin(logs::lines(self.dir(instance).path, tail, until))
     }
 }
 
 impl ProcessRuntime {
+    /// The working directory and the variables of a running instance.
+    fn surroundings(&self, instance: InstanceId) -> Result<(PathBuf, Vec<(OsString, OsString)>), String> {
+        let dir = self.dir(instance);
+        let record = dir.record().ok().flatten();
+        let (Ok(Look::Running(started)), Some(record)) = (dir.look(), record) else {
+            return Err("it does not run".to_owned());
+        };
+        let known = self.surroundings.lock().unwrap_or_else(PoisonError::into_inner).get(&instance).cloned();
+        let variables = match known {
+            Some(known) => known.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            // An earlier server has started it.
+            None => started.app.environment(),
+        };
+        Ok((self.bundles.directory(&record.digest), variables))
+    }
+
     async fn ends_within(&self, dir: &InstanceDir, limit: Duration) -> io::Result<bool> {
         let until = Instant::now() + limit;
         loop {

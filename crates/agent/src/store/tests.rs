@@ -1,3 +1,5 @@
+mod images;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Mutex;
@@ -6,12 +8,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
-use temps_core::model::{Artifact, NodeId};
+use temps_core::model::{Artifact, Form, NodeId};
 
 use super::{Chunks, Fetch, Store, StoreError};
 
 fn artifact(content: &[u8]) -> Artifact {
-    Artifact { digest: hex::encode(Sha256::digest(content)), bytes: content.len() as u64 }
+    Artifact { digest: hex::encode(Sha256::digest(content)), bytes: content.len() as u64, form: Form::Bundle }
 }
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -65,7 +67,7 @@ async fn what_is_not_what_its_name_says_is_not_stored() {
     let broken = stream::iter(vec![Ok(Bytes::from_static(b"go")), Err(io::Error::other("cut"))]);
     assert!(store.store(&what, broken).await.is_err());
     for name in ["", "../../etc/passwd", &what.digest.to_uppercase(), &what.digest[1..]] {
-        let named = Artifact { digest: name.to_owned(), bytes: 4 };
+        let named = Artifact { digest: name.to_owned(), bytes: 4, form: Form::Bundle };
         let refused = store.store(&named, stream::iter(chunks(b"good"))).await;
         assert!(matches!(refused, Err(StoreError::NotADigest(_))), "{name}: {refused:?}");
     }

@@ -12,7 +12,8 @@ use temps_agent::store::{Chunks, Fetch, Store};
 use temps_agent::{Agent, AgentOptions, LocalView};
 use temps_core::command::{Command, Made, NewNode, Receipt};
 use temps_core::model::{
-    Artifact, ClusterState, Deployment, DeploymentId, Index, Instance, Millis, NodeId, Spec,
+    Artifact, ClusterState, Deployment, DeploymentId, Index, Instance, Millis, NodeId, RuntimeKind, Source,
+    Spec,
 };
 use temps_core::plan::plan;
 use temps_core::table::EdgeReport;
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{NODE, Place, artifact, bundle, supervisor, until};
+use crate::support::{NODE, Place, artifact, bundle, until, until_true};
 
 /// A ledger that can lose its quorum.
 pub(crate) struct TestLedger {
@@ -98,6 +99,7 @@ pub(crate) struct Cluster {
     agent: Option<(JoinHandle<()>, CancellationToken)>,
     background: Vec<JoinHandle<()>>,
     boot: AtomicU64,
+    pub(crate) lease: Duration,
 }
 
 impl Drop for Cluster {
@@ -128,6 +130,7 @@ impl Cluster {
             agent: None,
             background: Vec::new(),
             boot: AtomicU64::new(0),
+            lease: Duration::from_secs(15),
         };
         cluster.write(Command::Found { domain: "localhost".to_owned(), token_hash: "00".to_owned() }).await;
         cluster.add_node("n1", None).await;
@@ -139,6 +142,8 @@ impl Cluster {
     pub(crate) async fn new() -> Self {
         let mut cluster = Self::without_agent().await;
         cluster.start_agent();
+        let knows = || cluster.state().nodes[&NODE].facts.runtime == Some(RuntimeKind::Process);
+        until_true("what the node is", knows).await;
         cluster
     }
 
@@ -159,19 +164,24 @@ impl Cluster {
         Agent::new(AgentOptions {
             ledger: Arc::clone(&self.ledger) as Arc<dyn Ledger>,
             data: self.place.data(),
-            ports: self.place.ports.clone(),
-            supervisor: supervisor(),
-            edge: self.edge.subscribe(),
+            runtime: Arc::new(self.place.runtime()),
+            builder: None,
+            store: Arc::clone(&self.store),
             fetch: Arc::new(OtherNode(self.elsewhere.clone())),
+            edge: self.edge.subscribe(),
             boot: self.boot.fetch_add(1, Ordering::SeqCst) + 1,
+            labels: BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]),
+            disks: vec![self.place.data()],
+            lease: self.lease,
         })
         .expect("opened")
     }
 
     pub(crate) fn start_agent(&mut self) {
+        // As a new server does.
+        self.store = Arc::new(Store::open(self.place.data().join("artifacts")).expect("opened"));
         let agent = self.agent();
         self.view = agent.local_view();
-        self.store = agent.store();
         let shutdown = CancellationToken::new();
         self.agent = Some((tokio::spawn(agent.run(shutdown.clone())), shutdown));
     }
@@ -209,7 +219,7 @@ impl Cluster {
         let command = Command::Deploy {
             project: "shop".to_owned(),
             environment: "production".to_owned(),
-            artifact,
+            source: Source::Bundle { bundle: artifact },
             spec,
             supersede: false,
         };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use nix::sys::signal::Signal;
-use temps_agent::logs::{LogLine, Source, Until, lines};
+use temps_agent::logs::{LogLine, Source, Until};
 use temps_agent::runtime::{Condition, Runtime, StartError};
 use temps_core::model::{InstanceId, Opaque};
 
@@ -120,7 +120,7 @@ async fn a_stop_lets_work_be_finished() {
     let exit = runtime.wait(InstanceId(1)).await;
     assert_eq!((exit.code, exit.asked, exit.killed_after_grace), (Some(0), true, false));
     let all: Vec<LogLine> =
-        lines(runtime.log(InstanceId(1)), usize::MAX, Until::Now).try_collect().await.expect("readable");
+        runtime.lines(InstanceId(1), usize::MAX, Until::Now).try_collect().await.expect("readable");
     assert_eq!(all.last().map(|line| &line.bytes[..]), Some(&b"finished"[..]));
 }
 
@@ -174,7 +174,7 @@ async fn every_byte_of_output_is_kept_with_its_source() {
     runtime.start(&place.job(1, "printf '\\377\\000x\\n'; printf 'no end' >&2")).await.expect("started");
     runtime.wait(InstanceId(1)).await;
     let mut all: Vec<LogLine> =
-        lines(runtime.log(InstanceId(1)), 10, Until::Ended).try_collect().await.expect("readable");
+        runtime.lines(InstanceId(1), 10, Until::Ended).try_collect().await.expect("readable");
     all.sort_by_key(|line| line.source == Source::Err);
     assert_eq!(&all[0].bytes[..], b"\xff\0x");
     assert_eq!(&all[1].bytes[..], b"no end");
@@ -207,7 +207,7 @@ async fn a_port_is_not_handed_on_while_somebody_may_still_mean_its_last_owner() 
     }
     // A worker has no port.
     let mut worker = place.job(9, "exec sleep 1000");
-    worker.work.health = None;
+    (worker.work.health, worker.work.process.http) = (None, false);
     assert_eq!(runtime.start(&worker).await.expect("started").endpoint, None);
     runtime.stop(InstanceId(9), GRACE).await.expect("stopped");
 }

@@ -39,7 +39,7 @@ async fn an_application_does_not_outlive_its_supervisor() {
     let exit = runtime.wait(I1).await;
     assert!(!lives(app));
     assert!(exit.error.as_deref().is_some_and(|e| e.contains("supervisor")), "{exit:?}");
-    assert!(!exit.asked);
+    assert!(!exit.asked && exit.excused);
     // The same is true for who looks later.
     let Some(Condition::Ended(again)) = found(&place.runtime(), I1).await.map(|f| f.condition) else {
         unreachable!("it has ended")
@@ -86,7 +86,7 @@ async fn after_a_restart_of_the_machine_nobody_is_taken_for_somebody_else() {
 
     let found = found(&runtime, I1).await.expect("found");
     let Condition::Ended(exit) = found.condition else { unreachable!("{:?}", found.condition) };
-    assert!(exit.error.is_some_and(|e| e.contains("restarted")));
+    assert!(exit.excused && exit.error.is_some_and(|e| e.contains("restarted")));
     runtime.stop(I1, Duration::ZERO).await.expect("nothing to stop");
     assert!(lives(app) && lives(supervisor));
 

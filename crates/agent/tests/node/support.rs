@@ -71,7 +71,7 @@ pub(crate) fn bundle(content: &str) -> Vec<u8> {
 }
 
 pub(crate) fn artifact(bytes: &[u8]) -> Artifact {
-    Artifact { digest: hex::encode(Sha256::digest(bytes)), bytes: bytes.len() as u64 }
+    Artifact { digest: hex::encode(Sha256::digest(bytes)), bytes: bytes.len() as u64, ..Artifact::default() }
 }
 
 /// A data directory. What still runs in it when a test ends is killed.
@@ -109,7 +109,14 @@ impl Place {
         let work = Work {
             instance,
             artifact: what,
-            command: command.to_owned(),
+            process: ProcessSpec {
+                command: command.to_owned(),
+                http: true,
+                instances: 1,
+                ..ProcessSpec::default()
+            },
+            once: false,
+            volumes: BTreeMap::new(),
             variables: app_variable(),
             project: "shop".to_owned(),
             environment: "production".to_owned(),
@@ -179,7 +186,8 @@ pub(crate) async fn incarnation(runtime: &impl Runtime, id: InstanceId) -> Optio
 /// A specification with times for tests. `variables` are beside `$APP`.
 pub(crate) fn spec(command: &str, instances: u32, variables: &[(&str, &str)]) -> Spec {
     let mut spec = Spec::default();
-    let process = ProcessSpec { command: command.to_owned(), http: true, instances };
+    let process =
+        ProcessSpec { command: command.to_owned(), http: true, instances, ..ProcessSpec::default() };
     spec.processes.insert("web".to_owned(), process);
     spec.health = Health { interval: 100, timeout: 1_000, start_period: 2_000, ..Health::default() };
     spec.deploy.drain_timeout = 5_000;

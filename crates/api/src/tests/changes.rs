@@ -1,4 +1,4 @@
-use temps_core::model::NodeId;
+use temps_core::model::{NodeId, Source};
 use temps_ledger::Ledger;
 use temps_wire::client::ClientError;
 use temps_wire::proto::{
@@ -7,7 +7,7 @@ use temps_wire::proto::{
 };
 use temps_wire::token::{ApiToken, JoinToken};
 
-use super::cluster::{Cluster, deploy, deploy_request, digest, put};
+use super::cluster::{Cluster, deploy, deploy_build, deploy_request, digest, file, put, request_of, send};
 
 #[tokio::test]
 async fn a_deployment_is_seen_through_every_node() {
@@ -152,4 +152,39 @@ async fn a_join_token_is_for_this_cluster_and_bounded() {
     assert!(matches!(create(u64::MAX, 1).await, Err(ClientError::Invalid { .. })));
     assert!(matches!(create(1_000, u32::MAX).await, Err(ClientError::Invalid { .. })));
     assert_eq!(cluster.nodes[0].identity.node, NodeId(1));
+}
+
+#[tokio::test]
+async fn what_is_to_run_is_checked_before_it_reaches_the_log() {
+    let cluster = Cluster::start(2).await.with_containers().await;
+    let client = cluster.client();
+    let before = cluster.log.state().index;
+    let id = format!("sha256:{}", digest("image"));
+    let image = |reference: &str, node| Source::Image {
+        reference: reference.to_owned(),
+        id: id.clone(),
+        node: NodeId(node),
+    };
+    let build = |dockerfile: &str| Source::Build {
+        context: file("never sent"),
+        dockerfile: dockerfile.to_owned(),
+        timeout: 1,
+    };
+    for (source, expected) in [
+        (image("app 1.2", 1), "not the name of an image"),
+        (image("app:1.2", 9), "n9, which is no node of this cluster"),
+        (build("../Dockerfile"), "without `..`"),
+    ] {
+        match send(&client, request_of(&source)).await {
+            Err(ClientError::Invalid { why }) => assert!(why.contains(expected), "{why:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    match send(&client, request_of(&build("Dockerfile"))).await {
+        Err(ClientError::NotFound { why }) => assert!(why.contains("send it again"), "{why:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cluster.log.state().index, before);
+    assert_eq!(send(&client, request_of(&image("app:1.2", 2))).await, Ok(1));
+    assert_eq!(deploy_build(&client, "source").await, 2);
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use sha2::{Digest, Sha256};
-use temps_core::command::{Command, Made, NewNode};
-use temps_core::model::{ClusterState, NodeId, ProcessSpec, Spec};
+use temps_core::command::{Action, Command, Made, NewNode, Observation};
+use temps_core::model::{Artifact, ClusterState, NodeFacts, NodeId, ProcessSpec, RuntimeKind, Source, Spec};
 use temps_ledger::{Ledger, MemoryLedger, Proposal};
 use temps_wire::client::{Client, ClientError};
 use temps_wire::codec;
@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::memory::{Echo, Paper, Seat, Shelf};
+use super::memory::{Echo, Engine, Paper, Seat, Shelf, Workshop};
 use crate::{Desk, routes};
 
 pub(super) struct Cluster {
@@ -37,6 +37,8 @@ pub(super) struct Running {
     pub(super) shelf: Arc<Shelf>,
     pub(super) paper: Arc<Paper>,
     pub(super) echo: Arc<Echo>,
+    pub(super) workshop: Arc<Workshop>,
+    pub(super) engine: Arc<Engine>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), TlsError>>,
 }
@@ -86,6 +88,28 @@ impl Cluster {
         self.log.propose(proposal).await.unwrap().made().unwrap()
     }
 
+    /// What the planner decides.
+    pub(super) async fn plan(&self, actions: Vec<Action>) {
+        let seen = self.log.state().revision;
+        self.write(Command::Plan { seen, actions }).await;
+    }
+
+    /// What a node reports. Each report is newer than all before.
+    pub(super) async fn report(&self, node: u64, observation: Observation) {
+        let seq = self.log.state().index;
+        let observations = vec![observation];
+        self.write(Command::Report { node: NodeId(node), boot: 1, seq, observations }).await;
+    }
+
+    /// All nodes say that they run containers.
+    pub(super) async fn with_containers(self) -> Self {
+        for node in 1..=self.nodes.len() as u64 {
+            let runtime = Some(RuntimeKind::Docker);
+            self.report(node, Observation::Facts(NodeFacts { runtime, ..NodeFacts::default() })).await;
+        }
+        self
+    }
+
     pub(super) fn client(&self) -> Client {
         self.client_with(&self.admin)
     }
@@ -107,6 +131,7 @@ impl Running {
         let address = listener.local_addr().unwrap().to_string();
         let seat = Arc::new(Seat::new(identity.node, log));
         let (shelf, paper, echo) = (Arc::<Shelf>::default(), Arc::<Paper>::default(), Arc::<Echo>::default());
+        let (workshop, engine) = (Arc::<Workshop>::default(), Arc::<Engine>::default());
         let desk = Desk {
             ledger: Arc::clone(&seat) as Arc<dyn Ledger>,
             identity: Arc::new(identity.clone()),
@@ -115,6 +140,8 @@ impl Running {
             membership: echo.clone(),
             artifacts: shelf.clone(),
             logs: paper.clone(),
+            builds: workshop.clone(),
+            images: engine.clone(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let own = identity.clone();
@@ -124,7 +151,7 @@ impl Running {
             };
             serve(listener, &own, routes(desk), stopped).await
         });
-        Self { identity, address, seat, shelf, paper, echo, stop: Some(stop), running }
+        Self { identity, address, seat, shelf, paper, echo, workshop, engine, stop: Some(stop), running }
     }
 
     /// Stops serving and waits for the end.
@@ -166,14 +193,22 @@ pub(super) async fn put(
         .await
 }
 
+pub(super) fn file(content: &str) -> Artifact {
+    Artifact { digest: digest(content), bytes: content.len() as u64, ..Artifact::default() }
+}
+
 pub(super) fn deploy_request(content: &str) -> DeployRequest {
-    let process = ProcessSpec { command: "./web".to_owned(), http: true, instances: 2 };
+    request_of(&Source::Bundle { bundle: file(content) })
+}
+
+pub(super) fn request_of(source: &Source) -> DeployRequest {
+    let process =
+        ProcessSpec { command: "./web".to_owned(), http: true, instances: 2, ..ProcessSpec::default() };
     let spec = Spec { processes: [("web".to_owned(), process)].into(), ..Spec::default() };
     DeployRequest {
         project: "shop".to_owned(),
         environment: "production".to_owned(),
-        digest: digest(content),
-        bytes: content.len() as u64,
+        source: codec::encode(source).into(),
         spec: codec::encode(&spec).into(),
         supersede: false,
     }
@@ -182,10 +217,20 @@ pub(super) fn deploy_request(content: &str) -> DeployRequest {
 /// Stores a bundle with that content and deploys it.
 pub(super) async fn deploy(client: &Client, content: &'static str) -> u64 {
     put(client, &digest(content), content).await.unwrap();
-    let request = deploy_request(content);
+    send(client, deploy_request(content)).await.unwrap()
+}
+
+/// Stores the source of a build and deploys it.
+pub(super) async fn deploy_build(client: &Client, content: &'static str) -> u64 {
+    put(client, &digest(content), content).await.unwrap();
+    let (context, dockerfile) = (file(content), "Dockerfile".to_owned());
+    send(client, request_of(&Source::Build { context, dockerfile, timeout: 60_000 })).await.unwrap()
+}
+
+pub(super) async fn send(client: &Client, request: DeployRequest) -> Result<u64, ClientError> {
     let answer = client.call(|mut api| {
         let request = request.clone();
         async move { api.deploy(request).await }
     });
-    answer.await.unwrap().deployment
+    Ok(answer.await?.deployment)
 }

@@ -10,12 +10,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt, unfold};
 use temps_core::command::Receipt;
-use temps_core::model::{ClusterState, Index, InstanceId, Millis, NodeId};
+use temps_core::model::{ClusterState, DeploymentId, Index, InstanceId, Millis, NodeId};
 use temps_ledger::{Leadership, Ledger, LedgerError, MemoryLedger, Proposal};
 use temps_wire::proto::{InstanceLogLine, ProposeRequest, ProposeResponse, ReadIndexResponse};
 use tokio::sync::watch;
 
-use crate::parts::{Artifacts, Consensus, LogSource, Membership, Stored};
+use crate::parts::{
+    Artifacts, BuildLogs, Consensus, FindFailed, Found, Images, LogSource, Membership, Stored,
+};
 
 /// One node's view of a log that several share, which can be cut off from it.
 pub(super) struct Seat {
@@ -195,5 +197,91 @@ impl Membership for Echo {
     async fn add_member(&self, node: NodeId, control: String) -> Result<(), String> {
         self.members.lock().unwrap().push((node, control));
         Ok(())
+    }
+}
+
+/// Build logs that tests write.
+pub(super) struct Workshop {
+    /// The lines of each build, and whether it has ended.
+    logs: watch::Sender<BTreeMap<DeploymentId, (Vec<InstanceLogLine>, bool)>>,
+}
+
+impl Default for Workshop {
+    fn default() -> Self {
+        Self { logs: watch::Sender::new(BTreeMap::new()) }
+    }
+}
+
+impl Workshop {
+    pub(super) fn write(&self, deployment: u64, wall_ms: u64, text: &'static str) {
+        let line = InstanceLogLine {
+            instance: 0,
+            wall_ms,
+            stream: "out".to_owned(),
+            text: Bytes::from_static(text.as_bytes()),
+        };
+        self.logs.send_modify(|logs| logs.entry(DeploymentId(deployment)).or_default().0.push(line));
+    }
+
+    pub(super) fn end(&self, deployment: u64) {
+        self.logs.send_modify(|logs| logs.entry(DeploymentId(deployment)).or_default().1 = true);
+    }
+}
+
+impl BuildLogs for Workshop {
+    fn lines(
+        &self,
+        deployment: DeploymentId,
+        follow: bool,
+        tail: u32,
+    ) -> Option<BoxStream<'static, InstanceLogLine>> {
+        let source = self.logs.subscribe();
+        let now = source.borrow().get(&deployment)?.0.clone();
+        let from = if tail == 0 { 0 } else { now.len().saturating_sub(tail as usize) };
+        if !follow {
+            return Some(stream::iter(now.into_iter().skip(from)).boxed());
+        }
+        let lines = unfold((source, from), move |(mut source, at)| async move {
+            loop {
+                let (next, ended) = {
+                    let logs = source.borrow_and_update();
+                    let (lines, ended) = &logs[&deployment];
+                    (lines.get(at).cloned(), *ended)
+                };
+                match next {
+                    Some(line) => return Some((line, (source, at + 1))),
+                    None if ended => return None,
+                    None => source.changed().await.ok()?,
+                }
+            }
+        });
+        Some(lines.boxed())
+    }
+}
+
+/// An engine of which tests say what it has; without any word it is none.
+#[derive(Default)]
+pub(super) struct Engine {
+    pub(super) says: Mutex<Option<Result<Found, FindFailed>>>,
+    /// What it was asked, and whether it was to pull.
+    pub(super) asked: Mutex<Vec<(String, bool)>>,
+}
+
+impl Engine {
+    pub(super) fn has(&self, id: &str, warning: &str) {
+        let warning = Some(warning.to_owned()).filter(|warning| !warning.is_empty());
+        *self.says.lock().unwrap() = Some(Ok(Found { id: id.to_owned(), warning }));
+    }
+
+    pub(super) fn fails(&self, how: FindFailed) {
+        *self.says.lock().unwrap() = Some(Err(how));
+    }
+}
+
+#[async_trait]
+impl Images for Engine {
+    async fn find(&self, reference: &str, pull: bool) -> Result<Found, FindFailed> {
+        self.asked.lock().unwrap().push((reference.to_owned(), pull));
+        self.says.lock().unwrap().clone().unwrap_or(Err(FindFailed::NoContainers))
     }
 }

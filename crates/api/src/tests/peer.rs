@@ -1,13 +1,16 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::stream;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 use hyper_util::rt::TokioIo;
 use temps_core::model::{ClusterState, NodeId};
 use temps_wire::identity::CLUSTER_NAME;
 use temps_wire::peers::Peers;
 use temps_wire::proto::peer_client::PeerClient;
 use temps_wire::proto::{
-    ArtifactChunk, FetchArtifactRequest, InstanceLogsRequest, ProposeRequest, RaftMessage, ReadIndexRequest,
+    ArtifactChunk, BuildLinesRequest, FetchArtifactRequest, FindImageRequest, InstanceLogsRequest,
+    ProposeRequest, RaftMessage, ReadIndexRequest,
 };
 use temps_wire::tls::pinned_client_config;
 use tokio::net::TcpStream;
@@ -15,7 +18,8 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Response, Status};
 
-use super::cluster::{Cluster, admitted};
+use super::cluster::{Cluster, admitted, digest};
+use crate::parts::Artifacts;
 
 /// A channel without a client certificate.
 async fn without_certificate(cluster: &Cluster) -> Channel {
@@ -44,6 +48,8 @@ async fn all(client: &mut PeerClient<Channel>) -> Vec<(&'static str, Code)> {
         ("read_index", code(client.read_index(ReadIndexRequest {}).await)),
         ("fetch_artifact", code(client.fetch_artifact(FetchArtifactRequest::default()).await)),
         ("store_artifact", code(client.store_artifact(stream::iter([chunk])).await)),
+        ("build_lines", code(client.build_lines(BuildLinesRequest::default()).await)),
+        ("find_image", code(client.find_image(FindImageRequest::default()).await)),
         ("instance_logs", code(client.instance_logs(InstanceLogsRequest::default()).await)),
     ]
 }
@@ -81,4 +87,37 @@ async fn a_path_is_no_digest() {
     let mut client = Peers::new(&cluster.nodes[1].identity).bulk(NodeId(1), &cluster.nodes[0].address);
     let request = FetchArtifactRequest { digest: "../../../../etc/passwd".to_owned(), offset: 0 };
     assert_eq!(client.fetch_artifact(request).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_node_reads_two_artifacts_at_a_time_and_the_third_waits_its_turn() {
+    let cluster = Cluster::start(3).await;
+    // More than a connection takes while nobody reads.
+    let large: Bytes = vec![7; 32 << 20].into();
+    let name = digest("large");
+    let content = stream::iter([Ok(large.clone())]).boxed();
+    cluster.nodes[0].shelf.store(&name, large.len() as u64, content).await.unwrap();
+    let address = &cluster.nodes[0].address;
+    let open = async |node: usize| {
+        let request = FetchArtifactRequest { digest: name.clone(), offset: 0 };
+        let mut client = Peers::new(&cluster.nodes[node].identity).bulk(NodeId(1), address);
+        let mut chunks = client.fetch_artifact(request).await.unwrap().into_inner();
+        // The announcement never waits.
+        let first = chunks.message().await.unwrap().unwrap();
+        assert_eq!((first.digest, first.bytes), (name.clone(), large.len() as u64));
+        chunks
+    };
+    let (mut one, mut two, mut three) = (open(1).await, open(1).await, open(1).await);
+    assert!(one.message().await.unwrap().is_some() && two.message().await.unwrap().is_some());
+    let mut other = open(2).await;
+    assert!(other.message().await.unwrap().is_some(), "another node has turns of its own");
+    let early = tokio::time::timeout(Duration::from_millis(200), three.message()).await;
+    assert!(early.is_err(), "the third waits");
+    drop(one);
+    let mut left = large.len();
+    while let Some(chunk) = three.message().await.unwrap() {
+        left -= chunk.data.len();
+    }
+    assert_eq!(left, 0);
+    drop(two);
 }

@@ -3,10 +3,11 @@ use temps_core::model::Role;
 use temps_wire::client::{Api, Client, ClientError};
 use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::{
-    BundleChunk, CancelRequest, ClusterStatusRequest, CreateJoinTokenRequest, CreateProjectRequest,
-    CreateTokenRequest, DeployRequest, GetDeploymentRequest, HasBundleRequest, ListDeploymentsRequest,
-    ListNodesRequest, ListProjectsRequest, ListVariablesRequest, LogsRequest, RollbackRequest, ScaleRequest,
-    SetVariablesRequest, StatusRequest, WatchDeploymentRequest, WhoAmIRequest,
+    BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, CreateJoinTokenRequest,
+    CreateProjectRequest, CreateTokenRequest, DeployRequest, GetDeploymentRequest, HasBundleRequest,
+    ListDeploymentsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest, LogsRequest,
+    ResolveImageRequest, RollbackRequest, ScaleRequest, SetVariablesRequest, StatusRequest,
+    WatchDeploymentRequest, WhoAmIRequest,
 };
 use temps_wire::token::ApiToken;
 use tonic::{Response, Status};
@@ -24,6 +25,7 @@ async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
         "list_deployments" => answered(api.list_deployments(ListDeploymentsRequest::default()).await),
         "get_deployment" => answered(api.get_deployment(GetDeploymentRequest::default()).await),
         "watch_deployment" => answered(api.watch_deployment(WatchDeploymentRequest::default()).await),
+        "build_log" => answered(api.build_log(BuildLogRequest::default()).await),
         "status" => answered(api.status(StatusRequest::default()).await),
         "logs" => answered(api.logs(LogsRequest::default()).await),
         "list_variables" => answered(api.list_variables(ListVariablesRequest::default()).await),
@@ -32,6 +34,7 @@ async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
         "cluster_status" => answered(api.cluster_status(ClusterStatusRequest {}).await),
         "has_bundle" => answered(api.has_bundle(HasBundleRequest::default()).await),
         "put_bundle" => answered(api.put_bundle(futures_util::stream::iter([BundleChunk::default()])).await),
+        "resolve_image" => answered(api.resolve_image(ResolveImageRequest::default()).await),
         "deploy" => answered(api.deploy(DeployRequest::default()).await),
         "rollback" => answered(api.rollback(RollbackRequest::default()).await),
         "cancel" => answered(api.cancel(CancelRequest::default()).await),

@@ -1,12 +1,16 @@
-//! What is deployed: one compressed archive of a directory, the same bytes for the same content.
+//! What is sent: one compressed archive of a directory, the same bytes for the same content. It runs as it
+//! is, or an image is built from it.
 //!
-//! The archive is a tar compressed with zstd. Entries are sorted, times and owners are zero, modes are
-//! 0755 or 0644 by the executable bit, so that two machines make the same digest of the same files.
-//! Which cluster it goes to is not known here.
+//! The archive is a tar compressed with zstd. Entries are sorted, owners are zero, modes are 0755 or 0644 by
+//! the executable bit, and the time of all comes from their content, so that two machines make the same
+//! digest of the same files. Which cluster it goes to is not known here.
 
+mod age;
+mod dockerignore;
 mod ignore;
 mod link;
 mod pack;
+mod plan;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -18,6 +22,9 @@ use temps_core::text;
 
 pub use ignore::{IgnoreError, NAME as IGNORE_FILE};
 pub use pack::pack;
+pub use plan::Plan;
+
+use walk::{Entry, What};
 
 /// The largest bundle, in bytes as it is sent.
 pub const BYTES_MAX: u64 = 2 << 30;

@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 use temps_core::text;
 
+use super::plan::Plan;
 use super::walk::{Entry, What, walk};
-use super::{BYTES_MAX, Bundle, BundleError};
+use super::{BYTES_MAX, Bundle, BundleError, age};
 
 /// A fixed level: another one would change the digest of every bundle.
 const LEVEL: i32 = 3;
@@ -19,37 +20,42 @@ const LEVEL: i32 = 3;
 /// What is told how many bytes of how many were read, and says whether to go on.
 pub(super) type Progress<'a> = dyn FnMut(u64, u64) -> ControlFlow<()> + 'a;
 
-/// Packs a directory. `progress` is told how many bytes of how many were read, and says whether to go on.
+/// Packs a directory. `progress` is told how many bytes of how many were read, and says whether to go on;
+/// everything is read twice.
 ///
 /// # Errors
 /// [`BundleError`] where something in it cannot be deployed, or `progress` said to stop.
 pub fn pack(
     root: &Path,
+    plan: &Plan,
     mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<Bundle, BundleError> {
-    pack_up_to(root, BYTES_MAX, &mut progress)
+    pack_up_to(root, plan, BYTES_MAX, &mut progress)
 }
 
 pub(super) fn pack_up_to(
     root: &Path,
+    plan: &Plan,
     limit: u64,
     progress: &mut Progress<'_>,
 ) -> Result<Bundle, BundleError> {
     if !root.is_dir() {
         return Err(BundleError::NotADirectory { path: root.to_owned() });
     }
-    let entries = walk(root)?;
+    let entries = walk(root, plan)?;
     let files = entries.iter().filter(|entry| entry.what != What::Directory).count();
-    if files == 0 {
+    if files == plan.made().len() {
         return Err(BundleError::Empty { path: root.to_owned() });
     }
+    let total = entries.iter().map(size).sum::<u64>() * 2;
+    let mut counter = Counter { done: 0, total, progress };
+    let age = age::of(root, &entries, &mut counter)?;
     let written = |source| BundleError::Write { source };
     let sink = Sink { file: tempfile::tempfile().map_err(written)?, hash: Sha256::new(), bytes: 0, limit };
     let encoder = zstd::Encoder::new(sink, LEVEL).map_err(written)?;
     let mut archive = Builder::new(encoder);
-    let mut counter = Counter { done: 0, total: entries.iter().map(size).sum(), progress };
     for entry in &entries {
-        add(&mut archive, root, entry, &mut counter).map_err(|e| explain(e, limit, &entries))?;
+        add(&mut archive, root, entry, age, &mut counter).map_err(|e| explain(e, limit, &entries))?;
     }
     let end = |source| explain(BundleError::Write { source }, limit, &entries);
     let sink = archive.into_inner().map_err(end)?.finish().map_err(end)?;
@@ -58,16 +64,24 @@ pub(super) fn pack_up_to(
     Ok(Bundle { file, digest: hex::encode(sink.hash.finalize()), bytes: sink.bytes, files })
 }
 
-struct Counter<'a, 'b> {
+/// How much was read, and who wants to know.
+pub(super) struct Counter<'a, 'b> {
     done: u64,
     total: u64,
     progress: &'a mut Progress<'b>,
 }
 
+impl Counter<'_, '_> {
+    pub(super) fn count(&mut self, bytes: usize) -> Result<(), BundleError> {
+        self.done += bytes as u64;
+        if (self.progress)(self.done, self.total).is_break() { Err(BundleError::Stopped) } else { Ok(()) }
+    }
+}
+
 fn size(entry: &Entry) -> u64 {
     match entry.what {
         What::File { bytes, .. } => bytes,
-        What::Directory | What::Link(_) => 0,
+        What::Directory | What::Link(_) | What::Made(_) => 0,
     }
 }
 
@@ -75,11 +89,12 @@ fn add(
     archive: &mut Builder<impl Write>,
     root: &Path,
     entry: &Entry,
+    age: u64,
     counter: &mut Counter<'_, '_>,
 ) -> Result<(), BundleError> {
     let written = |source| BundleError::Write { source };
     let mut header = Header::new_gnu();
-    header.set_mtime(0);
+    header.set_mtime(age);
     header.set_uid(0);
     header.set_gid(0);
     header.set_size(0);
@@ -93,6 +108,12 @@ fn add(
             header.set_entry_type(EntryType::Symlink);
             header.set_mode(0o777);
             archive.append_link(&mut header, &entry.path, target).map_err(written)
+        }
+        What::Made(content) => {
+            header.set_entry_type(EntryType::Regular);
+            header.set_mode(0o644);
+            header.set_size(content.len() as u64);
+            archive.append_data(&mut header, &entry.path, content.as_slice()).map_err(written)
         }
         What::File { bytes, executable } => {
             header.set_entry_type(EntryType::Regular);
@@ -150,8 +171,7 @@ impl Read for Exact<'_, '_, '_> {
         match self.file.read(&mut buffer[..room]) {
             Ok(n) => {
                 self.left -= n as u64;
-                self.counter.done += n as u64;
-                if (self.counter.progress)(self.counter.done, self.counter.total).is_break() {
+                if self.counter.count(n).is_err() {
                     self.failed = Some(Broken::Stopped);
                     return Err(io::Error::other("stopped"));
                 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::pack::pack_up_to;
-use super::{Bundle, BundleError, pack};
+use super::{Bundle, BundleError, Plan, pack};
 
 fn app(files: &[(&str, &str)]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
@@ -19,20 +19,25 @@ fn app(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn packed(root: &Path) -> Bundle {
-    pack(root, |_, _| ControlFlow::Continue(())).unwrap()
+    packed_as(root, &Plan::bundle())
+}
+
+fn packed_as(root: &Path, plan: &Plan) -> Bundle {
+    pack(root, plan, |_, _| ControlFlow::Continue(())).unwrap()
 }
 
 fn refused(root: &Path) -> String {
-    pack(root, |_, _| ControlFlow::Continue(())).unwrap_err().to_string()
+    pack(root, &Plan::bundle(), |_, _| ControlFlow::Continue(())).unwrap_err().to_string()
 }
 
 /// Paths with kind, mode, link and content.
 fn listed(bundle: Bundle) -> Vec<String> {
+    let age = age(&bundle);
     let mut archive = tar::Archive::new(zstd::Decoder::new(bundle.file).unwrap());
     let entries = archive.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
         let header = entry.header();
-        assert_eq!((header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()), (0, 0, 0));
+        assert_eq!((header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()), (age, 0, 0));
         let mode = header.mode().unwrap();
         let path = entry.path().unwrap().display().to_string();
         let link = entry.link_name().unwrap().map_or(String::new(), |to| format!(" -> {}", to.display()));
@@ -41,6 +46,113 @@ fn listed(bundle: Bundle) -> Vec<String> {
         format!("{mode:o} {path}{link} {text}").trim_end().to_owned()
     });
     entries.collect()
+}
+
+/// The time of the first entry.
+fn age(bundle: &Bundle) -> u64 {
+    let mut file = bundle.file.try_clone().unwrap();
+    let mut archive = tar::Archive::new(zstd::Decoder::new(&file).unwrap());
+    let age = archive.entries().unwrap().next().unwrap().unwrap().header().mtime().unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    age
+}
+
+#[test]
+fn another_content_of_the_same_size_has_another_time() {
+    let root = app(&[("index.html", "one"), ("style.css", "x")]);
+    let first = age(&packed(root.path()));
+    fs::write(root.path().join("index.html"), "two").unwrap();
+    let second = age(&packed(root.path()));
+    assert_ne!(first, second, "a server would call them the same file");
+    let range = 1_000_000_000..1_300_000_000;
+    assert!(range.contains(&first) && range.contains(&second), "{first} {second}");
+    fs::write(root.path().join("index.html"), "one").unwrap();
+    assert_eq!(age(&packed(root.path())), first);
+}
+
+#[test]
+fn the_source_of_an_image_honours_what_docker_leaves_out() {
+    let root = app(&[
+        (".dockerignore", "**\n!src\nsrc/*.tmp\n!deep/er/kept\n"),
+        (".tempsignore", "*.log\nsecret/\n"),
+        (".git/HEAD", "ref"),
+        ("Dockerfile", "FROM scratch"),
+        ("other", "x"),
+        ("src/main.rs", "x"),
+        ("src/a.tmp", "x"),
+        ("src/a.log", "x"),
+        ("deep/er/kept", "x"),
+        ("deep/er/out", "x"),
+        ("deep/out/x", "x"),
+    ]);
+    // What is left out may be anything.
+    nix::unistd::mkfifo(&root.path().join("deep/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let paths = |plan: &Plan| -> Vec<String> {
+        let lines = listed(packed_as(root.path(), plan));
+        lines.iter().map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        paths(&Plan::source("Dockerfile")),
+        [".dockerignore", "Dockerfile", "deep", "deep/er", "deep/er/kept", "src", "src/main.rs"]
+    );
+    // A Dockerfile elsewhere stays in, even where our own list leaves it out.
+    fs::create_dir(root.path().join("secret")).unwrap();
+    fs::write(root.path().join("secret/Dockerfile"), "FROM x").unwrap();
+    fs::write(root.path().join("secret/other"), "x").unwrap();
+    let with_secret = paths(&Plan::source("secret/Dockerfile"));
+    assert!(with_secret.contains(&"secret/Dockerfile".to_owned()), "{with_secret:?}");
+    assert!(
+        !with_secret.iter().any(|path| path == "secret/other" || path == "Dockerfile"),
+        "{with_secret:?}"
+    );
+    // And a list of its own counts instead.
+    fs::write(root.path().join("secret/Dockerfile.dockerignore"), "*\n!other\n").unwrap();
+    assert_eq!(
+        paths(&Plan::source("secret/Dockerfile")),
+        [".dockerignore", "other", "secret", "secret/Dockerfile", "secret/Dockerfile.dockerignore"]
+    );
+    // A bundle knows nothing of Docker.
+    fs::remove_file(root.path().join("deep/pipe")).unwrap();
+    assert!(paths(&Plan::bundle()).contains(&"other".to_owned()));
+}
+
+#[test]
+fn a_dockerfile_that_was_written_is_packed_and_wins_over_one_that_is_there() {
+    let root = app(&[
+        (".dockerignore", "*.md\n!node_modules/kept"),
+        ("a.md", "x"),
+        ("server.js", "x"),
+        ("node_modules/left-pad/index.js", "x"),
+        ("node_modules/kept/index.js", "x"),
+        (".temps/Dockerfile", "an older one"),
+    ]);
+    let left_out = ["node_modules".to_owned()];
+    let plan = Plan::written(root.path(), ".temps/Dockerfile", "FROM scratch\n", &left_out).unwrap();
+    let first = packed_as(root.path(), &plan);
+    let digest = first.digest.clone();
+    assert_eq!(
+        listed(first),
+        [
+            "755 .temps",
+            "755 node_modules",
+            "755 node_modules/kept",
+            "644 node_modules/kept/index.js x",
+            "644 server.js x",
+            "644 .temps/Dockerfile FROM scratch",
+            "644 .dockerignore *.md\n!node_modules/kept\n.temps\n.dockerignore",
+        ]
+    );
+    assert!(root.path().join("a.md").exists() && !root.path().join(".temps/.x").exists());
+    assert_eq!(fs::read_to_string(root.path().join(".temps/Dockerfile")).unwrap(), "an older one");
+    assert_eq!(packed_as(root.path(), &plan).digest, digest);
+    let other = Plan::written(root.path(), ".temps/Dockerfile", "FROM other\n", &left_out).unwrap();
+    assert_ne!(packed_as(root.path(), &other).digest, digest);
+
+    // A file where its directory has to be gives way, and nothing besides it is no application.
+    let root = app(&[(".temps", "x")]);
+    let plan = Plan::written(root.path(), ".temps/Dockerfile", "FROM scratch\n", &[]).unwrap();
+    let error = pack(root.path(), &plan, |_, _| ControlFlow::Continue(())).unwrap_err();
+    assert!(matches!(error, BundleError::Empty { .. }), "{error}");
 }
 
 #[test]
@@ -168,7 +280,8 @@ fn too_much_is_refused_and_the_largest_parts_are_named() {
     let root = app(&[("small", "x")]);
     fs::create_dir(root.path().join("target")).unwrap();
     fs::write(root.path().join("target/big"), (0..300_000).map(|_| noise()).collect::<Vec<_>>()).unwrap();
-    let error = pack_up_to(root.path(), 100_000, &mut |_, _| ControlFlow::Continue(())).unwrap_err();
+    let error =
+        pack_up_to(root.path(), &Plan::bundle(), 100_000, &mut |_, _| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, BundleError::TooLarge { .. }));
     assert_eq!(
         error.to_string(),
@@ -180,12 +293,12 @@ fn too_much_is_refused_and_the_largest_parts_are_named() {
 fn progress_reaches_the_end() {
     let root = app(&[("a", "12345"), ("b", "678")]);
     let mut seen = BTreeMap::new();
-    pack(root.path(), |done, total| {
+    pack(root.path(), &Plan::bundle(), |done, total| {
         seen.insert(done, total);
         ControlFlow::Continue(())
     })
     .unwrap();
-    let stopped = pack(root.path(), |_, _| ControlFlow::Break(())).unwrap_err();
+    let stopped = pack(root.path(), &Plan::bundle(), |_, _| ControlFlow::Break(())).unwrap_err();
     assert!(matches!(stopped, BundleError::Stopped));
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [(5, 8), (8, 8)]);
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [(5, 16), (8, 16), (13, 16), (16, 16)]);
 }

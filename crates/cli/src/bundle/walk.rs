@@ -4,7 +4,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::ignore::{Ignored, NAME, Sort};
+use super::ignore::Sort;
+use super::plan::{Fate, Plan, add_made};
 use super::{BundleError, link};
 
 /// What an entry is.
@@ -18,6 +19,8 @@ pub(super) enum What {
     },
     /// With what it says.
     Link(PathBuf),
+    /// A file that is not there, with its content.
+    Made(Vec<u8>),
 }
 
 /// Something that is packed.
@@ -28,33 +31,44 @@ pub(super) struct Entry {
     pub(super) what: What,
 }
 
-/// Everything in `root` that is not left out: each directory before its content, sorted by name.
-pub(super) fn walk(root: &Path) -> Result<Vec<Entry>, BundleError> {
-    let ignored = match std::fs::read(root.join(NAME)) {
-        Ok(text) => Ignored::parse(&text)?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ignored::default(),
-        Err(source) => return Err(BundleError::Read { path: root.join(NAME), source }),
-    };
+/// A directory that is being looked into.
+struct Open {
+    /// The paths in it, the first by name last.
+    left: Vec<PathBuf>,
+    /// It is packed itself once something in it is.
+    waits: Option<PathBuf>,
+}
+
+/// Everything in `root` that is not left out, each directory before its content, sorted by name; then what
+/// is made.
+pub(super) fn walk(root: &Path, plan: &Plan) -> Result<Vec<Entry>, BundleError> {
+    let rules = plan.rules(root)?;
     let mut entries = Vec::new();
     // A stack instead of recursion: a hostile depth of directories is no problem.
-    let mut open = vec![listing(root, Path::new(""))?];
-    while let Some(names) = open.last_mut() {
-        let Some(path) = names.pop() else {
+    let mut open = vec![Open { left: listing(root, Path::new(""))?, waits: None }];
+    while let Some(directory) = open.last_mut() {
+        let Some(path) = directory.left.pop() else {
             open.pop();
             continue;
         };
         let full = root.join(&path);
         let metadata = std::fs::symlink_metadata(&full).map_err(BundleError::read(&full))?;
         let sort = if metadata.is_dir() { Sort::Directory } else { Sort::Other };
-        if ignored.matches(&path, sort) {
-            continue;
+        match rules.fate(&path, sort) {
+            Fate::Out => {}
+            Fate::OnlyInside => open.push(Open { left: listing(root, &path)?, waits: Some(path) }),
+            Fate::In => {
+                let what = what(root, &path, &metadata)?;
+                let above = open.iter_mut().filter_map(|directory| directory.waits.take());
+                entries.extend(above.map(|path| Entry { path, what: What::Directory }));
+                if what == What::Directory {
+                    open.push(Open { left: listing(root, &path)?, waits: None });
+                }
+                entries.push(Entry { path, what });
+            }
         }
-        let what = what(root, &path, &metadata)?;
-        if what == What::Directory {
-            open.push(listing(root, &path)?);
-        }
-        entries.push(Entry { path, what });
     }
+    add_made(plan, &mut entries);
     Ok(entries)
 }
 

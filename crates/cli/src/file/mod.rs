@@ -3,8 +3,14 @@
 //! A file is either resolved completely, with every default filled in, or refused with every
 //! problem at its place. What a cluster does with the result is not known here.
 
+mod amount;
+mod bundled;
 mod duration;
+mod found;
+mod making;
+mod placing;
 mod problem;
+mod process;
 mod raw;
 mod resolve;
 mod schema;
@@ -18,6 +24,7 @@ use std::path::{Path, PathBuf};
 use temps_core::model::Spec;
 
 pub use duration::{DurationError, parse as parse_duration, write as write_duration};
+pub use making::{BuildRules, Builder, DOCKERFILE, Language};
 pub use problem::{FileError, Problem};
 pub(crate) use shown::Shown;
 
@@ -38,12 +45,21 @@ instances = 2
 ";
 
 /// A resolved file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectFile {
     /// `[project] name`, where it is given.
     pub project: Option<String>,
+    /// How what runs is made.
+    pub build: BuildRules,
     /// What is deployed.
     pub spec: Spec,
+}
+
+impl Default for ProjectFile {
+    /// What an empty file says: one process that answers HTTP, with all defaults.
+    fn default() -> Self {
+        parse("", "").expect("an empty file has no problems")
+    }
 }
 
 /// Where the file of a directory, or of the file itself, is.

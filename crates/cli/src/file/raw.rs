@@ -5,24 +5,32 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::amount;
+
 pub(super) type Text = Option<Spanned<String>>;
 pub(super) type Number = Option<Spanned<u32>>;
 pub(super) type Duration = Option<Spanned<Written>>;
+pub(super) type Flag = Option<Spanned<bool>>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
     pub(super) project: Project,
+    pub(super) build: Build,
     pub(super) processes: BTreeMap<Spanned<String>, Process>,
     pub(super) health: Health,
     pub(super) deploy: Deploy,
     pub(super) rollback: Rollback,
+    pub(super) release: Option<Spanned<Release>>,
     pub(super) routes: Routes,
+    pub(super) placement: Placement,
+    pub(super) volumes: Texts,
     pub(super) env: Variables,
     pub(super) environments: BTreeMap<Spanned<String>, Environment>,
 }
 
 pub(super) type Variables = BTreeMap<Spanned<String>, Spanned<Value>>;
+pub(super) type Texts = BTreeMap<Spanned<String>, Spanned<String>>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -37,6 +45,35 @@ pub(super) struct Process {
     pub(super) port: Option<Spanned<u32>>,
     pub(super) instances: Number,
     pub(super) http: Option<bool>,
+    pub(super) memory: Option<Spanned<Memory>>,
+    pub(super) cpus: Option<Spanned<Cpus>>,
+    pub(super) drain_timeout: Duration,
+    pub(super) stop_signal: Text,
+    pub(super) order: Text,
+    pub(super) exclusive: Flag,
+    pub(super) check: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Build {
+    pub(super) dockerfile: Text,
+    pub(super) builder: Text,
+    pub(super) timeout: Duration,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Release {
+    pub(super) command: Text,
+    pub(super) timeout: Duration,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Placement {
+    pub(super) spread: Text,
+    pub(super) require: Option<Texts>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -83,6 +120,7 @@ pub(super) struct Routes {
 pub(super) struct Environment {
     pub(super) processes: BTreeMap<Spanned<String>, Override>,
     pub(super) routes: Routes,
+    pub(super) placement: Placement,
     pub(super) env: Variables,
 }
 
@@ -90,6 +128,8 @@ pub(super) struct Environment {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Override {
     pub(super) instances: Number,
+    pub(super) memory: Option<Spanned<Memory>>,
+    pub(super) cpus: Option<Spanned<Cpus>>,
 }
 
 /// A duration that was understood.
@@ -140,6 +180,63 @@ impl<'de> Deserialize<'de> for Status {
             }
 
             fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Status, E> {
+                self.visit_str(&n.to_string())
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// An amount of memory that was understood, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Memory {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Memory;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an amount of memory such as \"512M\"")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Memory, E> {
+                amount::memory(text).map(Memory).map_err(E::custom)
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Memory, E> {
+                self.visit_str(&n.to_string())
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// Processor time that was understood, in thousandths of a core; `0.5` and `"0.5"` are the same.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cpus(pub(super) u32);
+
+impl<'de> Deserialize<'de> for Cpus {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Cpus;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number of cores such as 0.5")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Cpus, E> {
+                amount::cpus(text).map(Cpus).map_err(E::custom)
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Cpus, E> {
+                self.visit_str(&n.to_string())
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, n: f64) -> Result<Cpus, E> {
+                // The shortest text that means this number is the one in the file.
                 self.visit_str(&n.to_string())
             }
         }

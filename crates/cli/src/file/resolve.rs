@@ -1,35 +1,31 @@
 //! From what is written to what is deployed: defaults, overrides of an environment, checks.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::BTreeSet;
 
 use temps_core::host;
 use temps_core::model::{
-    DeployRules, Health, Millis, Opaque, ProcessSpec, RollbackRules, RouteRules, Spec, Strategy, Variables,
+    DeployRules, Health, Millis, Opaque, Placement, RollbackRules, RouteRules, Spec, Strategy, Variables,
 };
 use temps_core::text;
 use toml::Spanned;
 
+use super::found::{Found, INSTANCES_MAX, millis};
 use super::problem::Problem;
-use super::{EXAMPLE, ProjectFile, raw};
+use super::{ProjectFile, making, placing, process, raw};
 use crate::names;
 
 /// A check that takes longer could not tell a dead instance in useful time.
 const TIMEOUT_MAX: Millis = 60_000;
-/// The most instances of one process.
-const INSTANCES_MAX: u32 = 1_000;
-/// The process that answers HTTP unless the file says otherwise.
-const WEB: &str = "web";
 
 /// The file for one environment; the overrides of the others are checked all the same.
 pub(super) fn resolve(raw: &raw::Raw, environment: &str) -> Result<ProjectFile, Vec<Problem>> {
-    let mut found = Found(Vec::new());
+    let mut found = Found::default();
     let project = raw.project.name.as_ref().map(|name| {
         found.name("project", name);
         name.get_ref().clone()
     });
     let base = Spec {
-        processes: processes(raw, &mut found),
+        processes: process::processes(raw, &mut found),
         health: health(&raw.health, &mut found),
         deploy: deploy(&raw.deploy, &mut found),
         rollback: rollback(&raw.rollback, &mut found),
@@ -38,7 +34,11 @@ pub(super) fn resolve(raw: &raw::Raw, environment: &str) -> Result<ProjectFile, 
             path_prefix: path_prefix(&raw.routes, &mut found).unwrap_or_else(|| "/".to_owned()),
         },
         variables: variables(&raw.env, &mut found),
+        release: making::release(raw.release.as_ref(), &mut found),
+        volumes: placing::volumes(&raw.volumes, &mut found),
+        placement: placing::placement(&Placement::default(), &raw.placement, &mut found),
     };
+    let build = making::build(&raw.build, &mut found);
     fits_deadline(raw, &base, &mut found);
     let mut spec = base.clone();
     for (name, overrides) in &raw.environments {
@@ -48,97 +48,7 @@ pub(super) fn resolve(raw: &raw::Raw, environment: &str) -> Result<ProjectFile, 
             spec = merged;
         }
     }
-    if found.0.is_empty() { Ok(ProjectFile { project, spec }) } else { Err(found.0) }
-}
-
-/// The problems so far.
-struct Found(Vec<Problem>);
-
-impl Found {
-    fn at(&mut self, span: Range<usize>, message: impl Into<String>) {
-        self.0.push(Problem::at(Some(span), message));
-    }
-
-    fn name(&mut self, what: &str, name: &Spanned<String>) {
-        if let Err(why) = names::check(what, name.get_ref()) {
-            self.at(name.span(), why);
-        }
-    }
-
-    fn at_least_one(&mut self, what: &str, number: &raw::Number, default: u32) -> u32 {
-        let Some(number) = number else { return default };
-        if *number.get_ref() == 0 {
-            self.at(number.span(), format!("{what} must be at least 1"));
-        }
-        *number.get_ref()
-    }
-
-    fn instances(&mut self, number: &raw::Number) -> Option<u32> {
-        let number = number.as_ref()?;
-        if !(1..=INSTANCES_MAX).contains(number.get_ref()) {
-            self.at(number.span(), format!("instances must be from 1 to {INSTANCES_MAX}"));
-        }
-        Some(*number.get_ref())
-    }
-
-    fn longer_than_zero(&mut self, what: &str, duration: &raw::Duration, default: Millis) -> Millis {
-        if let Some(duration) = duration.as_ref().filter(|d| d.get_ref().0 == 0) {
-            self.at(duration.span(), format!("{what} must be longer than 0"));
-        }
-        millis(duration, default)
-    }
-}
-
-fn millis(duration: &raw::Duration, default: Millis) -> Millis {
-    duration.as_ref().map_or(default, |duration| duration.get_ref().0)
-}
-
-fn processes(raw: &raw::Raw, found: &mut Found) -> BTreeMap<String, ProcessSpec> {
-    if raw.processes.is_empty() {
-        let message = "there is no process to run; add a section [processes.web]";
-        found.0.push(Problem::at(None, message).help(format!("for example:\n\n{EXAMPLE}")));
-    }
-    let mut all = BTreeMap::new();
-    let mut answering: Option<&Spanned<String>> = None;
-    for (name, process) in &raw.processes {
-        found.name("process", name);
-        let http = process.http.unwrap_or(name.get_ref() == WEB);
-        if http {
-            if let Some(other) = answering {
-                let message = format!(
-                    "both `{}` and `{}` answer HTTP, and requests can only go to one process",
-                    other.get_ref(),
-                    name.get_ref()
-                );
-                let idle = if name.get_ref() == WEB { name } else { other };
-                let help = format!("write `http = false` in [processes.{}]", idle.get_ref());
-                found.0.push(Problem::at(Some(name.span()), message).help(help));
-            }
-            answering = Some(name);
-        }
-        if let Some(port) = process.port.as_ref().filter(|port| !(1..=65_535).contains(port.get_ref())) {
-            found.at(port.span(), "port must be from 1 to 65535");
-        }
-        let command = command(name, process, found);
-        let instances = found.instances(&process.instances).unwrap_or(1);
-        all.insert(name.get_ref().clone(), ProcessSpec { command, http, instances });
-    }
-    all
-}
-
-fn command(name: &Spanned<String>, process: &raw::Process, found: &mut Found) -> String {
-    let Some(command) = &process.command else {
-        let problem = Problem::at(Some(name.span()), format!("process `{}` has no command", name.get_ref()));
-        found.0.push(problem.help("add a line such as `command = \"./server\"`"));
-        return String::new();
-    };
-    if command.get_ref().trim().is_empty() {
-        found.at(command.span(), "the command is empty");
-    }
-    if command.get_ref().contains('\0') {
-        found.at(command.span(), "the command contains a NUL character, which no command line can hold");
-    }
-    command.get_ref().clone()
+    if found.0.is_empty() { Ok(ProjectFile { project, build, spec }) } else { Err(found.0) }
 }
 
 fn health(raw: &raw::Health, found: &mut Found) -> Health {
@@ -312,19 +222,10 @@ fn variables(raw: &raw::Variables, found: &mut Found) -> Variables {
 }
 
 fn merge(mut spec: Spec, overrides: &raw::Environment, found: &mut Found) -> Spec {
-    for (name, process) in &overrides.processes {
-        match spec.processes.get_mut(name.get_ref()) {
-            Some(known) => {
-                if let Some(instances) = found.instances(&process.instances) {
-                    known.instances = instances;
-                }
-            }
-            None => {
-                let message = format!("there is no [processes.{}] that could be overridden", name.get_ref());
-                found.at(name.span(), message);
-            }
-        }
+    for (name, overridden) in &overrides.processes {
+        process::merge(&mut spec.processes, name, overridden, found);
     }
+    spec.placement = placing::placement(&spec.placement, &overrides.placement, found);
     if let Some(written) = &overrides.routes.domains {
         spec.routes.domains = domains(written, found);
     }

@@ -16,11 +16,19 @@ enum Shape {
     Named(&'static [Key]),
     /// Known, and not done by this version.
     NotYet,
+    /// Known from elsewhere, and never done here: why, and what to do.
+    Never(&'static str, &'static str),
 }
 
 struct Key {
     name: &'static str,
     shape: Shape,
+}
+
+impl Key {
+    fn can_be_written(&self) -> bool {
+        !matches!(self.shape, Shape::NotYet | Shape::Never(..))
+    }
 }
 
 const fn value(name: &'static str) -> Key {
@@ -37,16 +45,16 @@ const fn table(name: &'static str, keys: &'static [Key]) -> Key {
 
 const FILE: &[Key] = &[
     table("project", &[value("name")]),
-    later("build"),
+    table("build", BUILD),
     Key { name: "processes", shape: Shape::Named(PROCESS) },
     table("health", HEALTH),
     table("deploy", DEPLOY),
     table("rollback", ROLLBACK),
-    later("release"),
+    table("release", &[value("command"), value("timeout")]),
     later("schema"),
     table("routes", ROUTES),
-    later("placement"),
-    later("volumes"),
+    table("placement", PLACEMENT),
+    Key { name: "volumes", shape: Shape::Free },
     Key { name: "env", shape: Shape::Free },
     Key { name: "environments", shape: Shape::Named(ENVIRONMENT) },
 ];
@@ -56,12 +64,28 @@ const PROCESS: &[Key] = &[
     value("port"),
     value("instances"),
     value("http"),
-    later("memory"),
-    later("cpus"),
-    later("drain_timeout"),
-    later("order"),
-    later("exclusive"),
+    value("memory"),
+    value("cpus"),
+    value("drain_timeout"),
+    value("order"),
+    value("exclusive"),
+    value("check"),
+    value("stop_signal"),
+    host_port("host_port"),
+    host_port("ports"),
+    host_port("publish"),
 ];
+
+/// A port of the machine itself cannot be rolled over.
+const fn host_port(name: &'static str) -> Key {
+    let why = "a fixed port of the node is not possible: while a release is replaced two instances run at once, and only one could have it";
+    let help = "write `port = 8080` with the port on which the process listens inside of its container; the edge of each node routes requests to it";
+    Key { name, shape: Shape::Never(why, help) }
+}
+
+const BUILD: &[Key] = &[value("dockerfile"), value("builder"), value("timeout")];
+
+const PLACEMENT: &[Key] = &[value("spread"), Key { name: "require", shape: Shape::Free }];
 
 const HEALTH: &[Key] = &[
     value("path"),
@@ -96,8 +120,9 @@ const ROLLBACK: &[Key] = &[
 const ROUTES: &[Key] = &[value("domains"), value("path_prefix")];
 
 const ENVIRONMENT: &[Key] = &[
-    Key { name: "processes", shape: Shape::Named(&[value("instances")]) },
+    Key { name: "processes", shape: Shape::Named(&[value("instances"), value("memory"), value("cpus")]) },
     table("routes", ROUTES),
+    table("placement", PLACEMENT),
     Key { name: "env", shape: Shape::Free },
 ];
 
@@ -124,6 +149,9 @@ fn walk(found: &DeTable<'_>, keys: &'static [Key], path: &mut Vec<String>, probl
                 problems.push(
                     Problem::at(Some(name.span()), message).help("remove it to deploy with this version"),
                 );
+            }
+            Shape::Never(why, help) => {
+                problems.push(Problem::at(Some(name.span()), *why).help(*help));
             }
             Shape::Table(inner) => {
                 if let DeValue::Table(inside) = held.get_ref() {
@@ -164,7 +192,7 @@ fn not_yet(name: &str, held: &DeValue<'_>, path: &[String]) -> String {
 /// What was probably meant by an unknown key.
 fn meant(name: &str, keys: &'static [Key]) -> String {
     let near = |key: &&Key| strsim::damerau_levenshtein(name, key.name);
-    let nearest = keys.iter().filter(|key| !matches!(key.shape, Shape::NotYet)).min_by_key(near);
+    let nearest = keys.iter().filter(|key| key.can_be_written()).min_by_key(near);
     let allowed = 1 + name.chars().count() / 3;
     if let Some(key) = nearest.filter(|key| near(key) <= allowed) {
         return format!("did you mean `{}`?", key.name);
@@ -172,8 +200,7 @@ fn meant(name: &str, keys: &'static [Key]) -> String {
     if let Some(home) = home(name) {
         return format!("`{name}` belongs in {home}");
     }
-    let known: Vec<&str> =
-        keys.iter().filter(|key| !matches!(key.shape, Shape::NotYet)).map(|key| key.name).collect();
+    let known: Vec<&str> = keys.iter().filter(|key| key.can_be_written()).map(|key| key.name).collect();
     format!("known keys: {}", known.join(", "))
 }
 
@@ -183,9 +210,9 @@ fn home(name: &str) -> Option<String> {
         let (keys, suffix) = match &section.shape {
             Shape::Table(keys) => (keys, ""),
             Shape::Named(keys) => (keys, ".NAME"),
-            Shape::Value | Shape::Free | Shape::NotYet => return None,
+            Shape::Value | Shape::Free | Shape::NotYet | Shape::Never(..) => return None,
         };
-        let known = keys.iter().any(|key| key.name == name && !matches!(key.shape, Shape::NotYet));
+        let known = keys.iter().any(|key| key.name == name && key.can_be_written());
         known.then(|| format!("[{}{suffix}]", section.name))
     })
 }

@@ -3,19 +3,26 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use temps_core::model::{Spec, Strategy};
+use temps_core::model::{Order, ProcessSpec, Spec, Strategy};
 
 use super::duration::write;
+use super::{ProjectFile, amount};
 
 /// A resolved file as it is shown. Written as TOML it is a `temps.toml` again.
 #[derive(Debug, Serialize)]
 pub(crate) struct Shown<'a> {
     project: Project<'a>,
+    build: Build<'a>,
     processes: BTreeMap<&'a str, Process<'a>>,
     health: Health<'a>,
     deploy: Deploy,
     rollback: Rollback,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<Release<'a>>,
     routes: Routes<'a>,
+    placement: Placement<'a>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    volumes: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     env: BTreeMap<&'a str, &'static str>,
 }
@@ -26,10 +33,34 @@ struct Project<'a> {
 }
 
 #[derive(Debug, Serialize)]
+struct Build<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dockerfile: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    builder: Option<&'static str>,
+    timeout: String,
+}
+
+#[derive(Debug, Serialize)]
 struct Process<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
     command: &'a str,
     http: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
     instances: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpus: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain_timeout: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_signal: Option<&'a str>,
+    order: &'static str,
+    exclusive: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,31 +94,36 @@ struct Rollback {
 }
 
 #[derive(Debug, Serialize)]
+struct Release<'a> {
+    command: &'a str,
+    timeout: String,
+}
+
+#[derive(Debug, Serialize)]
 struct Routes<'a> {
     domains: &'a [String],
     path_prefix: &'a str,
 }
 
+#[derive(Debug, Serialize)]
+struct Placement<'a> {
+    spread: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    require: &'a BTreeMap<String, String>,
+}
+
 impl<'a> Shown<'a> {
-    pub(crate) fn of(project: &'a str, spec: &'a Spec) -> Self {
-        let process = |p: &'a temps_core::model::ProcessSpec| Process {
-            command: &p.command,
-            http: p.http,
-            instances: p.instances,
-        };
+    pub(crate) fn of(project: &'a str, file: &'a ProjectFile) -> Self {
+        let ProjectFile { build, spec, .. } = file;
         Self {
             project: Project { name: project },
-            processes: spec.processes.iter().map(|(name, p)| (name.as_str(), process(p))).collect(),
-            health: Health {
-                path: &spec.health.path,
-                interval: write(spec.health.interval),
-                timeout: write(spec.health.timeout),
-                healthy_threshold: spec.health.healthy_threshold,
-                unhealthy_threshold: spec.health.unhealthy_threshold,
-                start_period: write(spec.health.start_period),
-                expect: spec.health.expect,
-                host: spec.health.host.as_deref(),
+            build: Build {
+                dockerfile: build.dockerfile.as_deref(),
+                builder: build.builder.map(super::Builder::word),
+                timeout: write(build.timeout),
             },
+            processes: spec.processes.iter().map(|(name, p)| (name.as_str(), process(p))).collect(),
+            health: health(spec),
             deploy: Deploy {
                 strategy: match spec.deploy.strategy {
                     Strategy::Rolling => "rolling",
@@ -103,8 +139,46 @@ impl<'a> Shown<'a> {
                 crash_limit: spec.rollback.crash_limit,
                 keep: spec.rollback.keep,
             },
+            release: spec
+                .release
+                .as_ref()
+                .map(|release| Release { command: &release.command, timeout: write(release.timeout) }),
             routes: Routes { domains: &spec.routes.domains, path_prefix: &spec.routes.path_prefix },
+            placement: Placement { spread: &spec.placement.spread, require: &spec.placement.require },
+            volumes: &spec.volumes,
             env: spec.variables.keys().map(|name| (name.as_str(), "***")).collect(),
         }
+    }
+}
+
+fn process(p: &ProcessSpec) -> Process<'_> {
+    Process {
+        command: &p.command,
+        http: p.http,
+        port: p.port,
+        instances: p.instances,
+        memory: p.memory.map(amount::write_memory),
+        cpus: p.cpus.map(|thousandths| f64::from(thousandths) / 1_000.0),
+        drain_timeout: p.drain_timeout.map(write),
+        stop_signal: p.stop_signal.as_deref(),
+        order: match p.order {
+            Order::StartFirst => "start_first",
+            Order::StopFirst => "stop_first",
+        },
+        exclusive: p.exclusive,
+        check: p.check.as_deref(),
+    }
+}
+
+fn health(spec: &Spec) -> Health<'_> {
+    Health {
+        path: &spec.health.path,
+        interval: write(spec.health.interval),
+        timeout: write(spec.health.timeout),
+        healthy_threshold: spec.health.healthy_threshold,
+        unhealthy_threshold: spec.health.unhealthy_threshold,
+        start_period: write(spec.health.start_period),
+        expect: spec.health.expect,
+        host: spec.health.host.as_deref(),
     }
 }

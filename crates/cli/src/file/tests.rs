@@ -1,6 +1,8 @@
 use temps_core::model::{Opaque, Spec};
 
-use super::{EXAMPLE, FileError, ProjectFile, Shown, load, location, parse, problem};
+use super::{BuildRules, EXAMPLE, FileError, ProjectFile, Shown, load, location, parse, problem};
+
+mod containers;
 
 const WEB: &str = "[processes.web]\ncommand = \"./server\"\n";
 
@@ -20,7 +22,7 @@ fn everything_has_the_default_of_the_article() {
     let web = &file.spec.processes["web"];
     assert_eq!((web.command.as_str(), web.http, web.instances), ("./server", true, 1));
     let expected = Spec { processes: file.spec.processes.clone(), ..Spec::default() };
-    assert_eq!(file, ProjectFile { project: None, spec: expected });
+    assert_eq!(file, ProjectFile { project: None, build: BuildRules::default(), spec: expected });
     assert_eq!(good(EXAMPLE, "production").project.as_deref(), Some("my-app"));
 }
 
@@ -103,7 +105,7 @@ fn what_is_shown_is_the_same_file_again_without_secrets() {
         "{WEB}[env]\nKEY = \"canary-7f3a\"\n[health]\ninterval = \"1s500ms\"\n[routes]\ndomains = [\"a.test\"]\n"
     );
     let mut file = good(&text, "production");
-    let shown = toml::to_string(&Shown::of("my-app", &file.spec)).unwrap();
+    let shown = toml::to_string(&Shown::of("my-app", &file)).unwrap();
     assert!(!shown.contains("canary"), "{shown}");
     let again = good(&shown, "production");
     file.project = Some("my-app".to_owned());
@@ -144,13 +146,7 @@ fn unknown_keys_are_shown_with_what_was_probably_meant() {
 #[test]
 fn what_comes_later_is_not_called_unknown() {
     for (section, what, line, column, shown, carets) in [
-        ("memory = \"512M\"\n", "`memory` in [processes.web]", 3, 1, "memory = \"512M\"", "^^^^^^"),
-        ("exclusive = true\n", "`exclusive` in [processes.web]", 3, 1, "exclusive = true", "^^^^^^^^^"),
-        ("[volumes]\ndata = \"/var\"\n", "[volumes]", 3, 2, "[volumes]", " ^^^^^^^"),
-        ("[build]\ndockerfile = \"D\"\n", "[build]", 3, 2, "[build]", " ^^^^^"),
-        ("[release]\ncommand = \"m\"\n", "[release]", 3, 2, "[release]", " ^^^^^^^"),
         ("[schema]\nprovides = 1\n", "[schema]", 3, 2, "[schema]", " ^^^^^^"),
-        ("[placement]\nspread = \"node\"\n", "[placement]", 3, 2, "[placement]", " ^^^^^^^^^"),
         ("[deploy.canary]\nsteps = []\n", "[deploy.canary]", 3, 9, "[deploy.canary]", "        ^^^^^^"),
         (
             "[rollback]\nmin_requests = 20\n",
@@ -198,7 +194,6 @@ fn values_that_cannot_work_say_why() {
         "[processes.Api]\ncommand = \"x\"\n",
         "3:12: the process name \"Api\" must be lower-case letters, digits and inner dashes, for example \"api\"",
     );
-    message("[processes.api]\n", "3:12: process `api` has no command");
     message("[processes.api]\ncommand = \" \"\n", "4:11: the command is empty");
     message(
         "[project]\nname = \"My App\"\n",
@@ -262,14 +257,14 @@ fn values_that_cannot_work_say_why() {
 
 #[test]
 fn all_problems_are_told_at_once_in_the_order_of_the_file() {
-    let shown = bad("[health]\npath = \"up\"\nexpect = 200\n[deploy]\nmax_surge = 0\n");
+    let shown = bad("[health]\npath = \"up\"\nexpect = 200\n[deploy]\nmax_surge = 0\n[release]\n");
     let heads: Vec<&str> = shown.lines().filter(|line| line.starts_with("temps.toml:")).collect();
     assert_eq!(
         heads,
         [
             "temps.toml:2:8: path must start with `/`",
             "temps.toml:5:13: max_surge and max_unavailable cannot both be 0: no instance could ever be replaced",
-            "temps.toml: there is no process to run; add a section [processes.web]",
+            "temps.toml:6:1: [release] has no command",
         ]
     );
 }

@@ -85,6 +85,41 @@ Deployment #42 of my-app (production) failed and was rolled back to r6.
 }
 
 #[test]
+fn a_failed_release_command_says_that_no_instance_was_replaced() {
+    let failed = Deployment {
+        reason: "the release command on n2 failed: exit code 1".to_owned(),
+        log_tail: vec!["no such table".to_owned()],
+        ..deployment("rolled_back")
+    };
+    let ran = Instance {
+        process: "release".to_owned(),
+        exit: "exit code 1".to_owned(),
+        ..instance("i7", 7, "exited")
+    };
+    let event = |kind: &str| Event { kind: kind.to_owned(), ..Event::default() };
+    let detail = DeploymentDetail {
+        deployment: Some(failed),
+        instances: vec![instance("i3", 6, "serving"), ran],
+        events: ["building", "built", "release_started", "reverting", "ended"].map(event).into(),
+    };
+    assert_eq!(
+        text_of(&detail),
+        "\
+Deployment #42 of my-app (production) failed in its release command; r6 is live as before.
+
+  Why       the release command on n2 failed: exit code 1
+  Instance  i7 (release, r7) on n2
+  Exit      exit code 1
+  Now       r6 serves on i3 as before; no instance was replaced
+  Log       the last line of the release command:
+    | no such table
+
+  Next      temps logs -p my-app -e production --process release
+            temps deployments timeline 42"
+    );
+}
+
+#[test]
 fn only_the_last_twenty_lines_are_shown() {
     let log_tail = (1..=50).map(|n| format!("line {n}")).collect();
     let deployment = Deployment { log_tail, ..deployment("failed") };

@@ -7,6 +7,12 @@ use temps_wire::proto::Event;
 
 use crate::timeline;
 
+/// While instances are replaced.
+const BEGUN: &str = "replacing instances";
+/// What may come before that.
+const BEFORE: [&str; 4] =
+    ["waiting to begin", "building the image", "storing the image", "running the release command"];
+
 /// The instances that something is happening to, in the order in which they appeared.
 #[derive(Debug)]
 pub(super) struct Board {
@@ -41,12 +47,16 @@ impl Board {
                 self.rows.retain(|row| row.instance != event.instance);
                 return;
             }
+            "building" => return self.enter("building the image", now),
+            "built" => return self.enter("storing the image", now),
+            "release_started" => return self.enter("running the release command", now),
+            "release_done" => return self.enter(BEGUN, now),
             "watching" => return self.enter("watching the release", now),
             "reverting" => return self.enter("rolling back", now),
             _ => return,
         };
-        if self.phase == "waiting to begin" {
-            self.enter("replacing instances", now);
+        if BEFORE.contains(&self.phase) {
+            self.enter(BEGUN, now);
         }
         match self.rows.iter_mut().find(|row| row.instance == event.instance) {
             Some(row) => {
@@ -144,6 +154,24 @@ mod tests {
         board.apply(&event("crashed", "i10"), at(50));
         board.apply(&event("reverting", ""), at(50));
         assert_eq!(board.lines(at(163)), ["rolling back  1m53s"]);
+    }
+
+    #[test]
+    fn what_comes_before_instances_is_told() {
+        let start = Instant::now();
+        let mut board = Board::new(start);
+        for (kind, expected) in [
+            ("building", "building the image  0s"),
+            ("built", "storing the image  0s"),
+            ("release_started", "running the release command  0s"),
+            ("release_done", "replacing instances  0s"),
+        ] {
+            board.apply(&event(kind, ""), start);
+            assert_eq!(board.lines(start), [expected]);
+        }
+        board.apply(&event("building", ""), start);
+        board.apply(&event("starting", "i7"), start);
+        assert_eq!(board.lines(start)[0], "replacing instances  0s");
     }
 
     #[test]

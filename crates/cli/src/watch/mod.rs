@@ -3,6 +3,7 @@
 //! The cluster owns the deployment: nothing that happens here changes it.
 
 mod board;
+mod build_log;
 mod show;
 
 use std::time::Duration;
@@ -10,9 +11,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use temps_core::text;
 use temps_wire::client::{Client, ClientError};
-use temps_wire::proto::{DeploymentDetail, EventId, GetDeploymentRequest};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use temps_wire::proto::{DeploymentDetail, EventId, GetDeploymentRequest, LogLine};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 
+pub(crate) use build_log::{Ask, BuildLog};
 pub(crate) use show::Lines;
 use show::Show;
 
@@ -23,6 +25,8 @@ use crate::screen::Screen;
 const TICK: Duration = Duration::from_millis(500);
 /// Time before a stream that ended early is opened again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long the last lines of a build that has ended are waited for.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// What is followed, and how.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +34,8 @@ pub(crate) struct Follow {
     pub(crate) number: u64,
     pub(crate) lines: Lines,
     pub(crate) timeout: Duration,
+    /// Whether the log of its build is shown: that of one that ended long ago would be no news.
+    pub(crate) with_build: bool,
 }
 
 /// Follows a deployment; the answer is how it stands when it has ended.
@@ -55,7 +61,7 @@ pub(crate) async fn follow(
         biased;
         () = interrupt => Err(detached(what.number)),
         () = over => Err(timed_out(what)),
-        result = to_the_end(client, screen, &mut show, what.number) => result,
+        result = to_the_end(client, screen, &mut show, what) => result,
     };
     show.end();
     result
@@ -65,9 +71,11 @@ async fn to_the_end(
     client: &Client,
     screen: &mut Screen,
     show: &mut Show,
-    number: u64,
+    what: Follow,
 ) -> Result<DeploymentDetail, Failure> {
+    let number = what.number;
     let mut last: Option<EventId> = None;
+    let mut build: Option<BuildLog> = None;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -75,6 +83,10 @@ async fn to_the_end(
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
+                line = next_line(&mut build) => {
+                    build_line(screen, show, number, line)?;
+                    continue;
+                }
                 _ = ticks.tick() => {
                     show.tick(screen);
                     continue;
@@ -84,7 +96,16 @@ async fn to_the_end(
                 None => break,
                 Some(Ok(event)) => {
                     last = event.id;
+                    if matches!(event.kind.as_str(), "built" | "reverting" | "ended") {
+                        last_lines(screen, show, number, build.take()).await?;
+                    }
                     show.event(screen, &event)?;
+                    // One log goes on over all nodes that build, should one be lost.
+                    let is_read = build.as_ref().is_some_and(|log| !log.is_over);
+                    if event.kind == "building" && what.with_build && !is_read {
+                        let ask = Ask { deployment: number, follow: true, tail: 0, waits: true };
+                        build = Some(BuildLog::open(client, ask));
+                    }
                 }
                 Some(Err(error)) => return Err(lost(number, error)),
             }
@@ -97,6 +118,48 @@ async fn to_the_end(
         show.warn(screen, "the stream of events ended early, going on");
         sleep(PAUSE).await;
     }
+}
+
+/// The next line of the build, for ever where there is none.
+async fn next_line(build: &mut Option<BuildLog>) -> Option<Result<LogLine, ClientError>> {
+    match build {
+        Some(log) if !log.is_over => log.next().await,
+        _ => std::future::pending().await,
+    }
+}
+
+fn build_line(
+    screen: &mut Screen,
+    show: &mut Show,
+    number: u64,
+    line: Option<Result<LogLine, ClientError>>,
+) -> std::io::Result<()> {
+    match line {
+        Some(Ok(line)) => show.build_line(screen, number, &line),
+        Some(Err(error)) => {
+            // The deployment goes on, and so does watching it.
+            let why = crate::screen::escape(&error.to_string());
+            show.warn(screen, &format!("the log of the build cannot be shown: {why}"));
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Shows what a build that has ended still says.
+async fn last_lines(
+    screen: &mut Screen,
+    show: &mut Show,
+    number: u64,
+    build: Option<BuildLog>,
+) -> std::io::Result<()> {
+    let Some(mut log) = build else { return Ok(()) };
+    let until = Instant::now() + LAST_LINES;
+    while !log.is_over {
+        let Ok(line) = timeout_at(until, log.next()).await else { break };
+        build_line(screen, show, number, line)?;
+    }
+    Ok(())
 }
 
 /// A deployment as it stands.

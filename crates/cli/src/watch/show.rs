@@ -4,10 +4,10 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use temps_wire::proto::Event;
+use temps_wire::proto::{Event, LogLine};
 
 use super::board::Board;
-use crate::screen::{Screen, Tone};
+use crate::screen::{Paint, Screen, Tone, escape_bytes};
 use crate::{json, timeline};
 
 /// A sign of life at least this often where lines are not redrawn.
@@ -55,6 +55,24 @@ impl Show {
         })?;
         self.redraw(now);
         Ok(())
+    }
+
+    /// A line of the log of the build.
+    pub(super) fn build_line(&mut self, screen: &mut Screen, number: u64, line: &LogLine) -> io::Result<()> {
+        self.last = Instant::now();
+        let text = escape_bytes(&line.text);
+        // Where it cannot be told by its tone, it is told by a word.
+        let text = match screen.look.err {
+            Paint::On if self.live.is_some() => screen.look.err.tone(Tone::Quiet, &text),
+            Paint::On | Paint::Off => format!("build | {text}"),
+        };
+        self.still(|| match self.lines {
+            Lines::Json => screen.object_line(&json::build_line(number, line)),
+            Lines::Result | Lines::Progress => {
+                screen.note(&text);
+                Ok(())
+            }
+        })
     }
 
     /// A second or so has passed.

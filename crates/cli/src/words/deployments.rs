@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use serde_json::json;
+use temps_core::model::Phase;
 use temps_core::text;
 use temps_wire::proto::{
     Accepted, CancelRequest, Deployment, DeploymentDetail, ListDeploymentsRequest, RollbackRequest,
 };
 
-use super::{Desk, deployment_number, duration};
+use super::{Desk, build_log, deployment_number, duration};
 use crate::exit::{Code, Failure, phase_of};
 use crate::screen::{Table, Tone, escape};
 use crate::settings::{Consent, Target};
@@ -48,6 +49,21 @@ pub enum Deployments {
         /// Its number
         #[arg(value_name = "ID", value_parser = deployment_number)]
         number: u64,
+    },
+    /// Print the log of a deployment's build
+    #[command(
+        after_help = "What applications print is shown by `temps logs`.\n\nExample:\n  temps deployments logs 42 --tail 50"
+    )]
+    Logs {
+        /// Its number
+        #[arg(value_name = "ID", value_parser = deployment_number)]
+        number: u64,
+        /// Go on until the build has ended
+        #[arg(short, long)]
+        follow: bool,
+        /// How many of the last lines; all unless given
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        tail: Option<u32>,
     },
     /// Stop a deployment and go back to the release before it
     Cancel {
@@ -100,8 +116,13 @@ pub(super) async fn run(desk: &mut Desk, word: Deployments) -> Result<Code, Fail
         Deployments::Show { number } => show(desk, number).await,
         Deployments::Watch { number, timeout } => {
             let lines = if desk.screen.is_json() { Lines::Json } else { Lines::Result };
-            watch_it(desk, Follow { number, lines, timeout }).await
+            // The log of a build that has ended is no news.
+            let now = watch::get(&desk.client()?, number).await.ok().and_then(|detail| detail.deployment);
+            let with_build =
+                now.is_some_and(|d| matches!(phase_of(&d.phase), Some(Phase::Queued | Phase::Building)));
+            watch_it(desk, Follow { number, lines, timeout, with_build }).await
         }
+        Deployments::Logs { number, follow, tail } => build_log::show(desk, number, follow, tail).await,
         Deployments::Timeline { number } => timeline_of(desk, number).await,
         Deployments::Cancel { number, consent } => cancel(desk, number, consent).await,
         Deployments::Rollback { target, to, consent, waiting } => {
@@ -128,8 +149,19 @@ async fn list(desk: &mut Desk, target: &Target, limit: u32) -> Result<Code, Fail
         desk.screen.object(&json!({ "deployments": all }))?;
         return Ok(Code::Live);
     }
-    let mut table =
-        Table::new(["ID", "PROJECT", "ENVIRONMENT", "KIND", "RELEASE", "PHASE", "BY", "CREATED", "TOOK"]);
+    let mut table = Table::new([
+        "ID",
+        "PROJECT",
+        "ENVIRONMENT",
+        "KIND",
+        "RELEASE",
+        "PHASE",
+        "BY",
+        "CREATED",
+        "TOOK",
+        "SOURCE",
+        "IMAGE",
+    ]);
     for d in &answer.deployments {
         let created = timeline::date(d.created_ms, &desk.screen.look.zone);
         table.row([
@@ -142,6 +174,8 @@ async fn list(desk: &mut Desk, target: &Target, limit: u32) -> Result<Code, Fail
             d.by.clone(),
             created,
             text::duration(d.duration_ms),
+            d.source.clone(),
+            short_image(&d.image).to_owned(),
         ]);
     }
     desk.screen.say(&table.text())?;
@@ -174,12 +208,24 @@ async fn show(desk: &mut Desk, number: u64) -> Result<Code, Failure> {
 fn facts(d: &Deployment, created: &str) -> String {
     let from = d.from_release.map_or("nothing".to_owned(), |release| format!("r{release}"));
     let target = if d.rollback_target { "yes" } else { "no" };
-    format!(
-        "  Created   {created} by {}\n  Moves     {from} to r{}\n  Took      {}\n  Can be rolled back to: {target}",
-        escape(&d.by),
-        d.release,
-        text::duration(d.duration_ms),
-    )
+    let mut lines = vec![
+        format!("  Created   {created} by {}", escape(&d.by)),
+        format!("  Moves     {from} to r{}", d.release),
+        format!("  Took      {}", text::duration(d.duration_ms)),
+    ];
+    for (name, value) in [("Source", &d.source), ("Image", &d.image)] {
+        if !value.is_empty() {
+            lines.push(format!("  {name:<9} {}", escape(value)));
+        }
+    }
+    lines.push(format!("  Can be rolled back to: {target}"));
+    lines.join("\n")
+}
+
+/// As much of an image's identity as people need to tell images apart.
+fn short_image(id: &str) -> &str {
+    let digits = id.strip_prefix("sha256:").unwrap_or(id);
+    digits.get(..12).unwrap_or(digits)
 }
 
 async fn timeline_of(desk: &mut Desk, number: u64) -> Result<Code, Failure> {
@@ -276,7 +322,7 @@ pub(super) async fn wait(desk: &mut Desk, number: u64, waiting: Waiting) -> Resu
     }
     desk.screen.note(&format!("Deployment #{number} accepted"));
     let lines = if waiting.watch && desk.screen.is_json() { Lines::Json } else { Lines::Progress };
-    watch_it(desk, Follow { number, lines, timeout: waiting.timeout }).await
+    watch_it(desk, Follow { number, lines, timeout: waiting.timeout, with_build: true }).await
 }
 
 async fn watch_it(desk: &mut Desk, what: Follow) -> Result<Code, Failure> {

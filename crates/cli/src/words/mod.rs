@@ -1,5 +1,6 @@
 //! One file for each word that a user types.
 
+mod build_log;
 mod cluster;
 mod config;
 mod context;
@@ -39,7 +40,7 @@ pub enum Words {
     /// List clusters, and choose between them
     #[command(subcommand)]
     Context(context::Context),
-    /// Deploy a directory without downtime
+    /// Deploy a directory or an image without downtime
     Deploy(deploy::Deploy),
     /// Look at deployments, watch, cancel, or roll back
     #[command(subcommand, visible_alias = "deployment")]

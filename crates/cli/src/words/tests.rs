@@ -1,6 +1,8 @@
 //! Command lines as they are typed, against a small cluster over real TLS.
 
+mod building;
 mod deploying;
+mod fidelity;
 mod others;
 mod town;
 

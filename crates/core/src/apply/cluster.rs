@@ -41,6 +41,7 @@ impl Change<'_> {
             seq: 0,
             artifacts: std::collections::BTreeSet::new(),
             fingerprint: new.fingerprint.clone(),
+            facts: crate::model::NodeFacts::default(),
         };
         self.state.nodes.insert(id, node);
         self.emit(None, None, What::NodeJoined { node: id });
@@ -116,9 +117,11 @@ impl Change<'_> {
                 };
                 node.status = status;
                 changed = true;
+                let clock = self.state.clock;
                 let mut draining = Vec::new();
                 for instance in self.state.instances.values_mut().filter(|i| i.node == *id) {
                     instance.lost = status == NodeStatus::Lost;
+                    instance.lost_at = instance.lost.then_some(clock);
                     // Its edge served on by an old table: what it has begun gets the whole drain timeout.
                     if instance.want == Want::Drain {
                         instance.drain_timed = false;

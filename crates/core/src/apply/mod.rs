@@ -3,6 +3,7 @@
 //! [`apply`] is total: it never panics and never fails. A refusal is an answer, and changes nothing.
 
 mod cluster;
+mod fit;
 mod operator;
 mod planned;
 mod prune;
@@ -84,8 +85,8 @@ impl Change<'_> {
             Command::CreateJoinToken { hash, ttl, uses } => self.create_join_token(hash, *ttl, *uses),
             Command::CreateToken { name, hash, role } => self.create_token(name, hash, *role),
             Command::CreateProject { name } => self.create_project(name),
-            Command::Deploy { project, environment, artifact, spec, supersede } => {
-                self.deploy(project, environment, artifact, spec, *supersede)
+            Command::Deploy { project, environment, source, spec, supersede } => {
+                self.deploy(project, environment, source, spec, *supersede)
             }
             Command::Rollback { project, environment, to } => self.rollback(project, environment, *to),
             Command::Cancel { deployment } => self.cancel(*deployment),

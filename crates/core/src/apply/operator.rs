@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{Answer, Change, done, invalid, not_found, unchanged, validate};
 use crate::command::{Made, Outcome, Rejection};
 use crate::model::{
-    Artifact, Deployment, DeploymentId, Environment, EnvironmentId, Kind, Phase, Project, ProjectId, Release,
-    ReleaseId, Spec, Variables, What,
+    Deployment, DeploymentId, Environment, EnvironmentId, Kind, Phase, Project, ProjectId, Release,
+    ReleaseId, Source, Spec, Variables, What,
 };
 
 impl Change<'_> {
@@ -45,6 +45,7 @@ impl Change<'_> {
             scale: BTreeMap::new(),
             crashes: 0,
             backoff_until: 0,
+            home: None,
         };
         self.state.environments.insert(id, environment);
         id
@@ -54,33 +55,33 @@ impl Change<'_> {
         &mut self,
         project: &str,
         environment: &str,
-        artifact: &Artifact,
+        source: &Source,
         spec: &Spec,
         supersede: bool,
     ) -> Answer {
         validate::name("project", project)?;
         validate::name("environment", environment)?;
         validate::spec(spec)?;
-        if artifact.digest.len() != 64 || !artifact.digest.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(invalid("the artifact digest must be a SHA-256 in hex"));
-        }
+        validate::source(source, spec)?;
         self.check_hosts(project, environment, spec)?;
 
         let known = self.state.environment(project, environment);
         let mut variables = spec.variables.clone();
         if let Some(known) = known {
             variables.extend(known.variables.clone());
-            if let Some(same) = self.same_release(known, artifact, spec, &variables) {
+            if let Some(same) = self.same_release(known, source, spec, &variables) {
                 return Ok(Outcome::NoChange(Made::Deployment(same)));
             }
         }
+        self.check_nodes(known, source, spec)?;
         let environment = self.environment_named(project, environment);
         self.state.last.release += 1;
         let id = ReleaseId(self.state.last.release);
         let release = Release {
             id,
             environment,
-            artifact: artifact.clone(),
+            artifact: source.ready().cloned(),
+            source: source.clone(),
             spec: spec.clone(),
             variables,
             created_at: self.state.clock,
@@ -93,7 +94,7 @@ impl Change<'_> {
     fn same_release(
         &self,
         environment: &Environment,
-        artifact: &Artifact,
+        source: &Source,
         spec: &Spec,
         variables: &Variables,
     ) -> Option<DeploymentId> {
@@ -108,7 +109,7 @@ impl Change<'_> {
                 self.state.deployments_of(environment.id).find(brought).filter(|_| settled)
             })?;
         let release = self.state.releases.get(&newest.to)?;
-        let same = release.artifact == *artifact && release.spec == *spec && release.variables == *variables;
+        let same = release.source.is_same(source) && release.spec == *spec && release.variables == *variables;
         same.then_some(newest.id)
     }
 
@@ -189,6 +190,8 @@ impl Change<'_> {
             from: None,
             to: release,
             phase: Phase::Queued,
+            builder: None,
+            command: None,
             progress: BTreeMap::new(),
             by: self.by.to_owned(),
             created_at: self.state.clock,
@@ -198,6 +201,7 @@ impl Change<'_> {
             watch_until: None,
             crashes: 0,
             cancel: None,
+            not_built: None,
             cause: None,
             before: BTreeMap::new(),
             traffic: BTreeMap::new(),
@@ -206,7 +210,8 @@ impl Change<'_> {
         self.state.deployments.insert(id, deployment);
         let what = What::Accepted {
             release,
-            bytes: self.state.releases.get(&release).map_or(0, |r| r.artifact.bytes),
+            bytes: self.state.releases.get(&release).and_then(|r| r.source.stored()).map_or(0, |a| a.bytes),
+            source: self.state.releases.get(&release).map(|r| r.source.text()).unwrap_or_default(),
             by: self.by.to_owned(),
             after: live,
             back_to: match kind {
@@ -227,11 +232,13 @@ impl Change<'_> {
                 self.end(id, Phase::Cancelled);
                 Ok(Outcome::Done(Made::Deployment(id)))
             }
-            Phase::Stepping | Phase::Watching if found.cancel.is_none() => {
+            Phase::Building | Phase::Releasing | Phase::Stepping | Phase::Watching
+                if found.cancel.is_none() =>
+            {
                 found.cancel = Some(by);
                 Ok(Outcome::Done(Made::Deployment(id)))
             }
-            Phase::Stepping | Phase::Watching | Phase::Reverting => {
+            Phase::Building | Phase::Releasing | Phase::Stepping | Phase::Watching | Phase::Reverting => {
                 Ok(Outcome::NoChange(Made::Deployment(id)))
             }
             Phase::Succeeded | Phase::RolledBack | Phase::Failed | Phase::Cancelled | Phase::Superseded => {
@@ -253,6 +260,9 @@ impl Change<'_> {
             release.ok_or_else(|| invalid(format!("{project} {environment} was never deployed")))?;
         for (process, n) in wish {
             validate::instances(process, *n)?;
+            if *n > 1 && release.spec.processes.get(process).is_some_and(|p| p.exclusive) {
+                return Err(invalid(format!("process {process:?} is exclusive, so it has one instance")));
+            }
             if !release.spec.processes.contains_key(process) {
                 let known: Vec<_> = release.spec.processes.keys().cloned().collect();
                 return Err(invalid(format!(

@@ -1,11 +1,11 @@
 //! What the planner decided.
 
 use super::{Answer, Change, done};
-use crate::assignment::withdrawn_everywhere;
+use crate::assignment::{drain_timeout, process_of, withdrawn_everywhere};
 use crate::command::{Action, Rejection};
 use crate::model::{
-    Cause, Deployment, DeploymentId, EnvironmentId, Instance, InstanceId, Millis, NodeId, Phase, Progress,
-    ReleaseId, Seen, Want, What,
+    Cause, Deployment, DeploymentId, EnvironmentId, Instance, InstanceId, Kind, Millis, NodeId, Phase,
+    Progress, RELEASE_PROCESS, ReleaseId, Seen, Source, Want, What,
 };
 use crate::strategy;
 
@@ -30,6 +30,9 @@ impl Change<'_> {
             Action::Start { environment, deployment, release, process, slot, node } => {
                 self.start(*environment, *deployment, *release, process, *slot, *node);
             }
+            Action::Build { deployment, node } => self.build(*deployment, *node),
+            Action::RunReleaseCommand { deployment, node } => self.run_release_command(*deployment, *node),
+            Action::Proceed { deployment } => self.proceed(*deployment),
             Action::Admit { instance } => self.admit(*instance),
             Action::Drain { instance } => self.drain(*instance),
             Action::Stop { instance } => self.stop(*instance),
@@ -63,27 +66,119 @@ impl Change<'_> {
         if self.state.live(found.environment).is_some() {
             return;
         }
-        let Some(environment) = self.state.environments.get(&found.environment) else { return };
-        let Some(release) = self.state.releases.get(&found.to) else { return };
-        let from = environment.current;
-        let spec = &release.spec;
-        let mut progress = std::collections::BTreeMap::new();
-        for process in spec.processes.keys() {
-            let wanted = self.state.wanted(environment, spec, process);
-            let others = |i: &&Instance| i.counts() && i.release != found.to;
-            let old = self.state.instances_of(environment.id, process).filter(others).count();
-            let steps = strategy::steps(&spec.deploy, u32::try_from(old).unwrap_or(u32::MAX), wanted);
-            progress.insert(process.clone(), Progress { steps, at: 0, hold_until: None });
-        }
-        let deadline = self.state.clock + spec.deploy.deadline;
-        let (environment, started) = (environment.id, self.state.clock);
+        let environment = found.environment;
+        let Some(known) = self.state.environments.get(&environment) else { return };
+        let (from, started) = (known.current, self.state.clock);
         self.forgive(environment);
         if let Some(found) = self.state.deployments.get_mut(&id) {
-            found.phase = Phase::Stepping;
             found.from = from;
-            found.progress = progress;
             found.started_at = Some(started);
-            found.deadline = Some(deadline);
+        }
+        self.enter(id);
+    }
+
+    /// The next phase of a deployment for which everything is there.
+    fn enter(&mut self, id: DeploymentId) {
+        let clock = self.state.clock;
+        let Some(found) = self.state.deployments.get(&id) else { return };
+        let Some(release) = self.state.releases.get(&found.to) else { return };
+        let Some(environment) = self.state.environments.get(&found.environment) else { return };
+        let spec = &release.spec;
+        let builds = release.artifact.is_none() && found.phase == Phase::Queued;
+        let commands = spec.release.is_some() && found.kind == Kind::Deploy && found.phase < Phase::Releasing;
+        let mut progress = std::collections::BTreeMap::new();
+        let (phase, time) = if builds {
+            let time = match &release.source {
+                Source::Build { timeout, .. } => timeout.saturating_add(spec.deploy.deadline),
+                Source::Image { .. } | Source::Bundle { .. } => spec.deploy.deadline,
+            };
+            (Phase::Building, time)
+        } else if commands {
+            (Phase::Releasing, spec.deploy.deadline)
+        } else {
+            for process in spec.processes.keys() {
+                let wanted = self.state.wanted(environment, spec, process);
+                let others = |i: &&Instance| i.counts() && i.release != found.to;
+                let old = self.state.instances_of(environment.id, process).filter(others).count();
+                let old = u32::try_from(old).unwrap_or(u32::MAX);
+                let steps = strategy::steps(&spec.deploy, strategy::limits(spec, process), old, wanted);
+                progress.insert(process.clone(), Progress { steps, at: 0, hold_until: None });
+            }
+            (Phase::Stepping, spec.deploy.deadline)
+        };
+        if let Some(found) = self.state.deployments.get_mut(&id) {
+            found.phase = phase;
+            found.progress = progress;
+            found.deadline = Some(clock.saturating_add(time));
+        }
+    }
+
+    fn proceed(&mut self, id: DeploymentId) {
+        let Some(found) = self.state.deployments.get(&id) else { return };
+        let environment = found.environment;
+        match found.phase {
+            Phase::Building => {}
+            Phase::Releasing => {
+                let command = found.command.and_then(|id| self.state.instances.get(&id));
+                if let Some((instance, node)) = command.map(|i| (i.id, i.node)) {
+                    self.emit(Some(id), Some(environment), What::ReleaseDone { instance, node });
+                }
+            }
+            Phase::Queued
+            | Phase::Stepping
+            | Phase::Watching
+            | Phase::Reverting
+            | Phase::Succeeded
+            | Phase::RolledBack
+            | Phase::Failed
+            | Phase::Cancelled
+            | Phase::Superseded => return,
+        }
+        self.enter(id);
+    }
+
+    fn build(&mut self, id: DeploymentId, node: NodeId) {
+        let known = self.state.nodes.contains_key(&node);
+        let Some(found) = self.state.deployments.get_mut(&id).filter(|d| d.phase == Phase::Building && known)
+        else {
+            return;
+        };
+        found.builder = Some(node);
+        let (environment, release) = (found.environment, found.to);
+        // What another node had made is lost with it.
+        if let Some(release) = self.state.releases.get_mut(&release) {
+            release.artifact = None;
+        }
+        self.emit(Some(id), Some(environment), What::Building { node });
+    }
+
+    fn run_release_command(&mut self, id: DeploymentId, node: NodeId) {
+        let Some(found) = self.state.deployments.get(&id) else { return };
+        let free = found.phase == Phase::Releasing && found.command.is_none();
+        if !free || !self.state.nodes.contains_key(&node) {
+            return;
+        }
+        let (environment, release) = (found.environment, found.to);
+        self.state.last.instance += 1;
+        let instance = InstanceId(self.state.last.instance);
+        let created = Instance {
+            deployment: Some(id),
+            created_at: self.state.clock,
+            ..Instance::new(instance, environment, release, RELEASE_PROCESS, node)
+        };
+        self.state.instances.insert(instance, created);
+        self.settle_in(environment, release, node);
+        if let Some(found) = self.state.deployments.get_mut(&id) {
+            found.command = Some(instance);
+        }
+        self.emit(Some(id), Some(environment), What::ReleaseStarted { instance, node });
+    }
+
+    /// The first node that runs something with volumes is where they are.
+    fn settle_in(&mut self, environment: EnvironmentId, release: ReleaseId, node: NodeId) {
+        let has_volumes = self.state.releases.get(&release).is_some_and(|r| !r.spec.volumes.is_empty());
+        if let Some(environment) = self.state.environments.get_mut(&environment).filter(|_| has_volumes) {
+            environment.home.get_or_insert(node);
         }
     }
 
@@ -108,6 +203,7 @@ impl Change<'_> {
             ..Instance::new(id, environment, release, process, node)
         };
         self.state.instances.insert(id, instance);
+        self.settle_in(environment, release, node);
         self.emit_live(environment, What::Starting { instance: id, node });
     }
 
@@ -134,7 +230,10 @@ impl Change<'_> {
     pub(super) fn give_time(&mut self, id: InstanceId, more: Millis) {
         let clock = self.state.clock;
         let Some(found) = self.state.instances.get_mut(&id) else { return };
-        let timeout = self.state.releases.get(&found.release).map_or(0, |r| r.spec.deploy.drain_timeout);
+        let release = self.state.releases.get(&found.release);
+        let timeout = release.map_or(0, |r| {
+            process_of(r, &found.process).map_or(0, |process| drain_timeout(&r.spec, &process))
+        });
         found.drain_deadline = Some(clock.saturating_add(timeout).saturating_add(more));
     }
 
@@ -178,7 +277,7 @@ impl Change<'_> {
 
     fn revert(&mut self, id: DeploymentId, cause: &Cause) {
         let Some(found) = self.state.deployments.get_mut(&id) else { return };
-        if !matches!(found.phase, Phase::Stepping | Phase::Watching) {
+        if !matches!(found.phase, Phase::Building | Phase::Releasing | Phase::Stepping | Phase::Watching) {
             return;
         }
         let allowed = self.state.releases.get(&found.to).map_or(0, |r| r.spec.deploy.deadline);

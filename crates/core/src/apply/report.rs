@@ -4,7 +4,8 @@ use super::{Answer, Change, done, not_found, unchanged};
 use crate::assignment::withdrawn_everywhere;
 use crate::command::Observation;
 use crate::model::{
-    Endpoint, EnvironmentId, Exit, Index, InstanceId, Millis, NodeId, Phase, Seen, Traffic, Want, What,
+    Artifact, Cause, Deployment, DeploymentId, Endpoint, EnvironmentId, Exit, Form, Index, Instance,
+    InstanceId, Millis, NodeId, Phase, RELEASE_PROCESS, Seen, Traffic, Want, What,
 };
 
 /// Waiting after the first unasked end outside a deployment; doubled with each further one.
@@ -19,6 +20,11 @@ struct Sight<'a> {
     attempts: u32,
     last_check: &'a Option<String>,
     exit: &'a Option<Exit>,
+}
+
+/// Whether a node is the one that makes the image of a deployment.
+fn builds(deployment: &Deployment, node: NodeId) -> bool {
+    deployment.phase == Phase::Building && deployment.builder == Some(node)
 }
 
 impl Change<'_> {
@@ -85,8 +91,40 @@ impl Change<'_> {
                 let Some(found) = self.state.nodes.get_mut(&node) else { return false };
                 if *stored { found.artifacts.insert(digest.clone()) } else { found.artifacts.remove(digest) }
             }
+            Observation::Built { deployment, image } => self.built(node, *deployment, image),
+            Observation::NotBuilt { deployment, why, log_tail } => {
+                let found = self.state.deployments.get_mut(deployment);
+                let Some(found) = found.filter(|d| builds(d, node) && d.not_built.is_none()) else {
+                    return false;
+                };
+                found.not_built = Some(Cause::Build { node, why: why.clone(), log_tail: log_tail.clone() });
+                true
+            }
+            Observation::Facts(facts) => match self.state.nodes.get_mut(&node) {
+                Some(found) if found.facts != *facts => {
+                    found.facts.clone_from(facts);
+                    true
+                }
+                Some(_) | None => false,
+            },
             Observation::Traffic { environment, traffic } => self.traffic(node, *environment, *traffic),
         }
+    }
+
+    fn built(&mut self, node: NodeId, id: DeploymentId, image: &Artifact) -> bool {
+        let Some(found) = self.state.deployments.get(&id).filter(|d| builds(d, node)) else { return false };
+        let Form::Image { id: image_id, .. } = &image.form else { return false };
+        let environment = found.environment;
+        let Some(release) = self.state.releases.get_mut(&found.to).filter(|r| r.artifact.is_none()) else {
+            return false;
+        };
+        release.artifact = Some(image.clone());
+        if let Some(found) = self.state.nodes.get_mut(&node) {
+            found.artifacts.insert(image.digest.clone());
+        }
+        let what = What::Built { node, id: image_id.clone(), bytes: image.size() };
+        self.emit(Some(id), Some(environment), what);
+        true
     }
 
     fn applied(&mut self, node: NodeId, index: Index) -> bool {
@@ -145,6 +183,10 @@ impl Change<'_> {
             return false;
         }
         let (environment, attempts, exit) = (found.environment, found.attempts, found.exit.clone());
+        if found.process == RELEASE_PROCESS {
+            self.release_command_seen(&before, sight.seen);
+            return true;
+        }
         match sight.seen {
             Seen::Pending | Seen::Starting => {}
             Seen::Ready => self.became_ready(id, node, before.was_ready, attempts),
@@ -171,6 +213,20 @@ impl Change<'_> {
         true
     }
 
+    /// Its timeout runs from the moment when it is seen to run.
+    fn release_command_seen(&mut self, before: &Instance, seen: Seen) {
+        if before.seen != Seen::Pending || seen != Seen::Starting {
+            return;
+        }
+        let clock = self.state.clock;
+        let timeout = self.state.releases.get(&before.release).and_then(|r| r.spec.release.as_ref());
+        let Some(timeout) = timeout.map(|r| r.timeout) else { return };
+        let live = self.state.live_mut(before.environment).filter(|d| d.command == Some(before.id));
+        if let Some(live) = live.filter(|d| d.phase == Phase::Releasing) {
+            live.deadline = Some(clock.saturating_add(timeout));
+        }
+    }
+
     fn became_ready(&mut self, id: InstanceId, node: NodeId, before: bool, attempts: u32) {
         if before {
             return;
@@ -192,6 +248,9 @@ impl Change<'_> {
             (instance.environment, instance.was_ready, instance.deployment);
         let how = exit.map_or_else(|| "unknown".to_owned(), Exit::how);
         self.emit_live(environment, What::Crashed { instance: id, node, how });
+        if exit.is_some_and(|exit| exit.excused) {
+            return;
+        }
         let live = self.state.live_mut(environment);
         match live {
             Some(live) if Some(live.id) == deployment && live.phase != Phase::Reverting => {

@@ -6,8 +6,10 @@ use crate::command::{
 };
 use crate::model::{
     Artifact, ClusterState, DeploymentId, Exit, Health, InstanceId, NodeId, Opaque, Phase, ProcessSpec, Role,
-    Seen, Spec, Variables,
+    Seen, Source, Spec, Variables,
 };
+
+mod containers;
 
 struct Cluster {
     state: ClusterState,
@@ -80,7 +82,7 @@ fn node(name: &str, token: Option<&str>) -> NewNode {
 
 fn spec() -> Spec {
     let mut spec = Spec::default();
-    let web = ProcessSpec { command: "./web".to_owned(), http: true, instances: 3 };
+    let web = ProcessSpec { command: "./web".to_owned(), http: true, instances: 3, ..ProcessSpec::default() };
     spec.processes.insert("web".to_owned(), web);
     spec
 }
@@ -89,7 +91,7 @@ fn deploy(digest: char, spec: Spec) -> Command {
     Command::Deploy {
         project: "shop".to_owned(),
         environment: "production".to_owned(),
-        artifact: Artifact { digest: digest.to_string().repeat(64), bytes: 1_200_000 },
+        source: Source::Bundle { bundle: Artifact::bundle(digest.to_string().repeat(64), 1_200_000) },
         spec,
         supersede: false,
     }
@@ -255,11 +257,11 @@ fn two_environments_cannot_claim_one_domain() {
     let mut with_domain = spec();
     with_domain.routes.domains = vec!["shop.test".to_owned()];
     cluster.ok(deploy('a', with_domain.clone()));
-    let Command::Deploy { artifact, .. } = deploy('b', spec()) else { panic!() };
+    let Command::Deploy { source, .. } = deploy('b', spec()) else { panic!() };
     let other = Command::Deploy {
         project: "blog".to_owned(),
         environment: "production".to_owned(),
-        artifact,
+        source,
         spec: with_domain,
         supersede: false,
     };

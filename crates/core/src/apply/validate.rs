@@ -2,7 +2,10 @@
 
 use super::invalid;
 use crate::command::Rejection;
-use crate::model::{Spec, Variables};
+use crate::model::{Form, Order, Placement, ProcessSpec, RELEASE_PROCESS, Source, Spec, Variables};
+
+/// The least memory that Docker accepts as a limit, in bytes.
+const MEMORY_MIN: u64 = 6 << 20;
 
 /// The longest name.
 const NAME_MAX: usize = 40;
@@ -32,10 +35,9 @@ pub(super) fn spec(spec: &Spec) -> Result<(), Rejection> {
     for (process, p) in &spec.processes {
         name("process", process)?;
         instances(process, p.instances)?;
-        if p.command.trim().is_empty() || p.command.contains('\0') {
-            return Err(invalid(format!("process {process:?} needs a command")));
-        }
+        self::process(process, p)?;
     }
+    extras(spec)?;
     rules(spec)?;
     for domain in &spec.routes.domains {
         match crate::host::normalise(domain) {
@@ -48,6 +50,117 @@ pub(super) fn spec(spec: &Spec) -> Result<(), Rejection> {
         return Err(invalid("routes.path_prefix must start with /"));
     }
     variables(&spec.variables)
+}
+
+fn process(name: &str, p: &ProcessSpec) -> Result<(), Rejection> {
+    let wrong = |why: String| Err(invalid(format!("process {name:?} {why}")));
+    if name == RELEASE_PROCESS {
+        return Err(invalid(format!(
+            "a process cannot be named {name:?}: that is what the release command is called; choose another name"
+        )));
+    }
+    if p.command.contains('\0') || p.check.as_ref().is_some_and(|c| c.contains('\0')) {
+        return wrong("has a NUL byte in a command, which no command line can hold".to_owned());
+    }
+    if p.check.as_ref().is_some_and(|c| c.trim().is_empty()) {
+        return wrong("has an empty check; leave it out".to_owned());
+    }
+    if p.check.is_some() && p.http {
+        return wrong("answers HTTP, so its health check is that of [health]; leave `check` out".to_owned());
+    }
+    if p.port == Some(0) {
+        return wrong("must have a port from 1 to 65535".to_owned());
+    }
+    if p.memory.is_some_and(|bytes| bytes < MEMORY_MIN) {
+        return wrong(format!("must have at least {} of memory", crate::text::bytes(MEMORY_MIN)));
+    }
+    if p.cpus.is_some_and(|cpus| !(10..=1_000_000).contains(&cpus)) {
+        return wrong("must have from 0.01 to 1000 cpus".to_owned());
+    }
+    if p.exclusive && (p.instances != 1 || p.order != Order::StopFirst) {
+        return wrong("is exclusive, so it must have one instance and order = \"stop_first\"".to_owned());
+    }
+    let is_signal = |s: &String| {
+        s.strip_prefix("SIG").is_some_and(|rest| {
+            !rest.is_empty()
+                && rest.len() <= 10
+                && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+        })
+    };
+    if p.stop_signal.as_ref().is_some_and(|s| !is_signal(s)) {
+        return wrong("must have a stop signal such as \"SIGTERM\"".to_owned());
+    }
+    Ok(())
+}
+
+fn extras(spec: &Spec) -> Result<(), Rejection> {
+    if let Some(release) = &spec.release
+        && (release.command.trim().is_empty() || release.command.contains('\0') || release.timeout == 0)
+    {
+        return Err(invalid("the release command must not be empty, and its timeout longer than 0"));
+    }
+    for (volume, path) in &spec.volumes {
+        name("volume", volume)?;
+        let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+        let fits = path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain))
+            && path.len() <= 255
+            && path.bytes().all(|b| b.is_ascii_graphic() && b != b':' && b != b',');
+        if !fits {
+            return Err(invalid(format!(
+                "the volume {volume:?} must be mounted at an absolute path such as \"/var/lib/app\", not {path:?}"
+            )));
+        }
+    }
+    let label =
+        |text: &str| !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic());
+    let Placement { spread, require } = &spec.placement;
+    if !label(spread) || !require.iter().all(|(name, value)| label(name) && label(value)) {
+        return Err(invalid(
+            "placement.spread and the labels of placement.require must be 1 to 64 printable characters without spaces",
+        ));
+    }
+    Ok(())
+}
+
+/// What is to run, and that it can hold to the specification.
+pub(super) fn source(source: &Source, spec: &Spec) -> Result<(), Rejection> {
+    let is_hex = |text: &str| {
+        text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    if source.stored().is_some_and(|file| !is_hex(&file.digest) || file.form != Form::Bundle) {
+        return Err(invalid("the digest of what is deployed must be a SHA-256 in hex"));
+    }
+    match source {
+        Source::Bundle { .. } => {
+            for (name, p) in &spec.processes {
+                if p.command.trim().is_empty() {
+                    return Err(invalid(format!("process {name:?} needs a command")));
+                }
+                if p.memory.is_some() || p.cpus.is_some() {
+                    return Err(invalid(format!(
+                        "process {name:?} has limits of memory or processor time, which only containers can hold to; deploy an image, or leave them out"
+                    )));
+                }
+            }
+            if !spec.volumes.is_empty() {
+                return Err(invalid("volumes need containers; deploy an image, or leave them out"));
+            }
+        }
+        Source::Build { dockerfile, timeout, .. } => {
+            let plain = |part: &str| !part.is_empty() && part != "..";
+            if !dockerfile.split('/').all(plain) || dockerfile.contains('\0') || *timeout == 0 {
+                return Err(invalid(
+                    "the Dockerfile must be a path inside the directory, and the time for building longer than 0",
+                ));
+            }
+        }
+        Source::Image { id, reference, .. } => {
+            if !id.strip_prefix("sha256:").is_some_and(is_hex) || reference.is_empty() {
+                return Err(invalid("an image must be known by sha256: and 64 hexadecimal digits"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn rules(spec: &Spec) -> Result<(), Rejection> {

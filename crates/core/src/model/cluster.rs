@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::artifact::{Artifact, RuntimeKind, Source};
 use super::deployment::Deployment;
 use super::event::{Event, EventId};
 use super::id::{
     DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId, TokenId,
 };
 use super::instance::Instance;
-use super::spec::{Artifact, Spec, Variables};
+use super::spec::{Spec, Variables};
 use crate::command::Receipt;
 
 /// Whether a node counts.
@@ -50,8 +51,24 @@ pub struct Node {
     pub seq: u64,
     /// Digests of the artifacts it stores.
     pub artifacts: BTreeSet<String>,
+    /// What it last told of itself.
+    #[serde(default)]
+    pub facts: NodeFacts,
     /// SHA-256 of its public key, in hex.
     pub fingerprint: String,
+}
+
+/// What a node tells of itself; reported when it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// What runs instances there; unknown until it has reported.
+    pub runtime: Option<RuntimeKind>,
+    /// Labels of its configuration, for placement.
+    pub labels: BTreeMap<String, String>,
+    /// Space on the fullest disk that deployments need, in bytes, coarsely; unknown where `None`.
+    pub free: Option<u64>,
+    /// Why it cannot start anything now, for a person, such as an engine that does not answer.
+    pub trouble: Option<String>,
 }
 
 /// A project.
@@ -84,6 +101,9 @@ pub struct Environment {
     pub crashes: u32,
     /// No instance is started before this moment, on the cluster clock.
     pub backoff_until: Millis,
+    /// The node with its volumes, once it has any: all its instances run there.
+    #[serde(default)]
+    pub home: Option<NodeId>,
 }
 
 /// What an environment can be moved to; never changes.
@@ -93,8 +113,10 @@ pub struct Release {
     pub id: ReleaseId,
     /// Of which environment.
     pub environment: EnvironmentId,
-    /// What runs.
-    pub artifact: Artifact,
+    /// What the user gave.
+    pub source: Source,
+    /// What came of it and runs; set once, when it is known.
+    pub artifact: Option<Artifact>,
     /// How it runs.
     pub spec: Spec,
     /// With which environment variables, already merged.

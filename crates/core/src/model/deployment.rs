@@ -12,6 +12,10 @@ use super::id::{DeploymentId, EnvironmentId, InstanceId, Millis, NodeId, Release
 pub enum Phase {
     /// Waits for the deployment before it.
     Queued,
+    /// Its image is being made, or copied to a second node. Nothing else has changed.
+    Building,
+    /// Its release command runs. Nothing else has changed.
+    Releasing,
     /// Replaces instances.
     Stepping,
     /// All instances are replaced; the release is observed.
@@ -48,6 +52,8 @@ impl Phase {
     pub fn word(self) -> &'static str {
         match self {
             Phase::Queued => "queued",
+            Phase::Building => "building",
+            Phase::Releasing => "releasing",
             Phase::Stepping => "stepping",
             Phase::Watching => "watching",
             Phase::Reverting => "reverting",
@@ -137,6 +143,26 @@ pub enum Cause {
         /// What it was waiting for, for a person.
         waiting_for: String,
     },
+    /// Its image could not be made.
+    Build {
+        /// Where.
+        node: NodeId,
+        /// What went wrong, for a person.
+        why: String,
+        /// The last lines of the build log.
+        log_tail: Vec<String>,
+    },
+    /// Its release command failed, took too long, or was lost with its node.
+    ReleaseCommand {
+        /// The instance that ran it.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+        /// What went wrong, for a person.
+        why: String,
+        /// The last lines of its output.
+        log_tail: Vec<String>,
+    },
     /// An operator asked.
     Cancelled {
         /// Who.
@@ -174,6 +200,10 @@ impl Cause {
                     crate::text::duration(*after)
                 )
             }
+            Cause::Build { node, why, .. } => format!("the build on {} failed: {why}", name(*node)),
+            Cause::ReleaseCommand { node, why, .. } => {
+                format!("the release command on {} failed: {why}", name(*node))
+            }
             Cause::Cancelled { by } => format!("cancelled by {by}"),
         }
     }
@@ -182,7 +212,10 @@ impl Cause {
     #[must_use]
     pub fn log_tail(&self) -> &[String] {
         match self {
-            Cause::Exited { log_tail, .. } | Cause::CrashLoop { log_tail, .. } => log_tail,
+            Cause::Exited { log_tail, .. }
+            | Cause::CrashLoop { log_tail, .. }
+            | Cause::Build { log_tail, .. }
+            | Cause::ReleaseCommand { log_tail, .. } => log_tail,
             Cause::Unhealthy { .. } | Cause::Deadline { .. } | Cause::Cancelled { .. } => &[],
         }
     }
@@ -214,6 +247,12 @@ pub struct Deployment {
     pub to: ReleaseId,
     /// Where it stands.
     pub phase: Phase,
+    /// The node that makes its image, while it is being made.
+    #[serde(default)]
+    pub builder: Option<NodeId>,
+    /// The instance that runs its release command, once it has one.
+    #[serde(default)]
+    pub command: Option<InstanceId>,
     /// How far each process has come.
     pub progress: BTreeMap<String, Progress>,
     /// Who asked for it.
@@ -232,6 +271,9 @@ pub struct Deployment {
     pub crashes: u32,
     /// An operator asked to cancel it.
     pub cancel: Option<String>,
+    /// Why its image cannot be made, as the node that tried told.
+    #[serde(default)]
+    pub not_built: Option<Cause>,
     /// Why it was taken back.
     pub cause: Option<Cause>,
     /// Traffic when it began, by node.

@@ -38,14 +38,45 @@ pub enum What {
     Accepted {
         /// Its release.
         release: ReleaseId,
-        /// Size of the artifact in bytes.
+        /// Size of the bundle or of the source in bytes; 0 where there is none.
         bytes: u64,
+        /// What is built or imported, for a person; empty where nothing is.
+        #[serde(default)]
+        source: String,
         /// Who asked.
         by: String,
         /// The deployment it waits for, if one.
         after: Option<DeploymentId>,
         /// For a rollback: the deployment it goes back to.
         back_to: Option<DeploymentId>,
+    },
+    /// A node makes its image.
+    Building {
+        /// Which.
+        node: NodeId,
+    },
+    /// The image is made.
+    Built {
+        /// Where.
+        node: NodeId,
+        /// The image's identity for Docker.
+        id: String,
+        /// Its stored size in bytes.
+        bytes: u64,
+    },
+    /// The release command was asked for.
+    ReleaseStarted {
+        /// The instance that runs it.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
+    },
+    /// The release command ended well.
+    ReleaseDone {
+        /// The instance that ran it.
+        instance: InstanceId,
+        /// Where.
+        node: NodeId,
     },
     /// An instance was asked for.
     Starting {
@@ -184,8 +215,12 @@ impl What {
             | What::Drained { instance, node }
             | What::DrainTimedOut { instance, node, .. }
             | What::Removed { instance, node, .. }
+            | What::ReleaseStarted { instance, node }
+            | What::ReleaseDone { instance, node }
             | What::Crashed { instance, node, .. } => Some((*instance, *node)),
             What::Accepted { .. }
+            | What::Building { .. }
+            | What::Built { .. }
             | What::Watching { .. }
             | What::Reverting { .. }
             | What::Ended { .. }
@@ -207,10 +242,13 @@ impl What {
     #[must_use]
     pub fn line_with(&self, name: &dyn Fn(NodeId) -> String) -> String {
         match self {
-            What::Accepted { release, bytes, by, after, back_to } => {
+            What::Accepted { release, bytes, source, by, after, back_to } => {
                 let mut line = match back_to {
                     Some(to) => format!("Rollback to {to} accepted (release {release}"),
-                    None => format!("Release {release} stored (bundle: {}", text::bytes(*bytes)),
+                    None if source.is_empty() => {
+                        format!("Release {release} stored (bundle: {}", text::bytes(*bytes))
+                    }
+                    None => format!("Release {release} accepted ({source}"),
                 };
                 line.push_str(&format!(", by {by})"));
                 if let Some(after) = after {
@@ -218,6 +256,10 @@ impl What {
                 }
                 line
             }
+            What::Building { node } => format!("Build started on {}", name(*node)),
+            What::Built { bytes, .. } => format!("Build completed (image: {})", text::bytes(*bytes)),
+            What::ReleaseStarted { .. } => "Release command started".to_owned(),
+            What::ReleaseDone { .. } => "Release command completed".to_owned(),
             What::Starting { .. } => "New container starting".to_owned(),
             What::Healthy { attempts, .. } => format!("Health check passed (attempt {attempts})"),
             What::Admitted { .. } => "Traffic shifting to new container".to_owned(),
@@ -261,7 +303,12 @@ fn ended(phase: Phase, errors: Option<u64>) -> String {
         Phase::Cancelled => "Cancelled.",
         Phase::Superseded => return "Superseded by a newer deployment.".to_owned(),
         Phase::Failed => "Deployment failed.",
-        Phase::Queued | Phase::Stepping | Phase::Watching | Phase::Reverting => "Deployment ended.",
+        Phase::Queued
+        | Phase::Building
+        | Phase::Releasing
+        | Phase::Stepping
+        | Phase::Watching
+        | Phase::Reverting => "Deployment ended.",
     };
     match errors {
         None => head.to_owned(),

@@ -49,14 +49,30 @@ pub struct Exit {
     pub asked: bool,
     /// Whether it had to be killed after the grace period.
     pub killed_after_grace: bool,
+    /// The kernel ended it because it used more memory than it may.
+    #[serde(default)]
+    pub oom: bool,
+    /// Not the application ended it, but its machine or somebody there: an engine that stopped, a container
+    /// removed by hand. Then it is never a crash either; `error` says what happened.
+    #[serde(default)]
+    pub excused: bool,
     /// The last lines of its log, at most 20.
     pub log_tail: Vec<String>,
 }
 
 impl Exit {
-    /// `exit code 1`, `signal 9`, or the error.
+    /// Whether the application is to blame.
+    #[must_use]
+    pub fn is_crash(&self) -> bool {
+        !self.asked && !self.excused
+    }
+
+    /// `exit code 1`, `signal 9`, `out of memory`, or the error.
     #[must_use]
     pub fn how(&self) -> String {
+        if self.oom {
+            return "out of memory".to_owned();
+        }
         match (&self.error, self.signal, self.code) {
             (Some(error), _, _) => error.clone(),
             (None, Some(signal), _) => format!("signal {signal}"),
@@ -122,6 +138,9 @@ pub struct Instance {
     pub exit: Option<Exit>,
     /// Its node was declared lost while it ran; it no longer counts.
     pub lost: bool,
+    /// When that was, on the cluster clock.
+    #[serde(default)]
+    pub lost_at: Option<Millis>,
     /// When it was created, on the cluster clock.
     pub created_at: Millis,
 }
@@ -159,6 +178,7 @@ impl Instance {
             cut: 0,
             exit: None,
             lost: false,
+            lost_at: None,
             created_at: 0,
         }
     }

@@ -1,5 +1,6 @@
 //! The nouns: what a cluster consists of.
 
+mod artifact;
 mod cluster;
 mod deployment;
 mod event;
@@ -8,11 +9,15 @@ mod instance;
 mod query;
 mod spec;
 
-pub use cluster::{ClusterState, Environment, JoinToken, Node, NodeStatus, Project, Release, Role, Token};
+pub use artifact::{Artifact, Form, RuntimeKind, Source};
+pub use cluster::{
+    ClusterState, Environment, JoinToken, Node, NodeFacts, NodeStatus, Project, Release, Role, Token,
+};
 pub use deployment::{Cause, Deployment, Kind, Phase, Progress, Step, Traffic};
 pub use event::{Event, EventId, What};
 pub use id::{DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId, TokenId};
 pub use instance::{Endpoint, Exit, Instance, Seen, Want};
 pub use spec::{
-    Artifact, DeployRules, Health, Opaque, ProcessSpec, RollbackRules, RouteRules, Spec, Strategy, Variables,
+    DEFAULT_PORT, DeployRules, Health, Opaque, Order, Placement, ProcessSpec, RELEASE_PROCESS,
+    ReleaseCommand, RollbackRules, RouteRules, Spec, Strategy, Variables,
 };

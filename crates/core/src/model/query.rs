@@ -1,11 +1,28 @@
 //! Questions that several parts ask of the state.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
 use super::{
     ClusterState, Deployment, DeploymentId, Environment, EnvironmentId, Instance, Node, NodeId, NodeStatus,
-    Phase, Project, Release, ReleaseId, Spec,
+    Phase, Project, Release, ReleaseId, RuntimeKind, Spec,
 };
+
+impl Node {
+    /// Whether it has what runs instances of that kind. One that has not told yet counts as a machine for local
+    /// processes, as every machine is.
+    #[must_use]
+    pub fn can_run(&self, runtime: RuntimeKind) -> bool {
+        self.facts.runtime.unwrap_or(RuntimeKind::Process) == runtime
+    }
+
+    /// Whether it has all these labels.
+    #[must_use]
+    pub fn has_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels.iter().all(|(name, value)| self.facts.labels.get(name) == Some(value))
+    }
+}
 
 impl ClusterState {
     /// SHA-256 in hex of the whole state: equal logs give equal hashes.
@@ -94,11 +111,10 @@ impl ClusterState {
             .map(|d| d.id)
     }
 
-    /// Whether a release's artifact is stored on some node that counts.
+    /// Whether what a release runs is stored on some node that counts.
     #[must_use]
     pub fn can_start(&self, release: ReleaseId) -> bool {
-        self.releases
-            .get(&release)
-            .is_some_and(|r| self.up().any(|n| n.artifacts.contains(&r.artifact.digest)))
+        let artifact = self.releases.get(&release).and_then(|r| r.artifact.as_ref());
+        artifact.is_some_and(|artifact| self.up().any(|n| n.artifacts.contains(&artifact.digest)))
     }
 }

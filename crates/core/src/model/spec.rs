@@ -38,17 +38,97 @@ pub struct Spec {
     pub routes: RouteRules,
     /// `[env]` of the file. The environment's own variables win over these.
     pub variables: Variables,
+    /// What runs once before the first new instance, such as migrations.
+    #[serde(default)]
+    pub release: Option<ReleaseCommand>,
+    /// Where volumes are mounted, by the volume's name; absolute paths. They stay on the node where the
+    /// environment first ran, and all its instances run there.
+    #[serde(default)]
+    pub volumes: BTreeMap<String, String>,
+    /// On which nodes instances run.
+    #[serde(default)]
+    pub placement: Placement,
 }
 
 /// One process of a release, for example `web`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessSpec {
-    /// The command line, run by `/bin/sh -c` in the root of the bundle.
+    /// The command line, run by `/bin/sh -c` in the root of the bundle. Of an image: without signs that only a
+    /// shell understands it is run as it is; empty for the image's own.
     pub command: String,
     /// Whether the process answers HTTP on `$PORT`. At most one process of a release does.
     pub http: bool,
     /// How many instances run unless the environment was scaled; at least 1.
     pub instances: u32,
+    /// The port of its container on which it answers HTTP, told as `$PORT`. Where `None`: the only port that
+    /// the image exposes, else [`DEFAULT_PORT`]. Local processes get a free port of their node instead.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The most memory of one instance, in bytes; beyond it the kernel ends it.
+    #[serde(default)]
+    pub memory: Option<u64>,
+    /// The most processor time of one instance, in thousandths of a core.
+    #[serde(default)]
+    pub cpus: Option<u32>,
+    /// How long what it does may take after it is to end, where that differs from the release's.
+    #[serde(default)]
+    pub drain_timeout: Option<Millis>,
+    /// The signal that asks it to end, such as `SIGQUIT`; the image's, else `SIGTERM`, where `None`.
+    #[serde(default)]
+    pub stop_signal: Option<String>,
+    /// Whether a new instance starts before an old one ends.
+    #[serde(default)]
+    pub order: Order,
+    /// Never two of it run at the same time, not even while a node is cut off. Its order is
+    /// [`Order::StopFirst`] and it has one instance.
+    #[serde(default)]
+    pub exclusive: bool,
+    /// For a process without HTTP: a command run beside it, as healthy when it ends with 0. Where `None`,
+    /// staying up is enough.
+    #[serde(default)]
+    pub check: Option<String>,
+}
+
+/// The port of a container that is told no other and whose image exposes none, or several.
+pub const DEFAULT_PORT: u16 = 8080;
+
+/// What comes first when an instance is replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// The new one is healthy before the old one is asked to end.
+    #[default]
+    StartFirst,
+    /// The old one has ended before the new one starts.
+    StopFirst,
+}
+
+/// The name under which a release command runs as an instance. No process can have it.
+pub const RELEASE_PROCESS: &str = "release";
+
+/// What runs once before the first new instance of a release: its failure takes the deployment back
+/// before anything changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseCommand {
+    /// As [`ProcessSpec::command`]; never empty.
+    pub command: String,
+    /// The longest time it may take.
+    pub timeout: Millis,
+}
+
+/// On which nodes instances run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Over what instances are spread evenly: `node`, or the name of a node label such as `zone`.
+    pub spread: String,
+    /// Labels that a node must have.
+    pub require: BTreeMap<String, String>,
+}
+
+impl Default for Placement {
+    fn default() -> Self {
+        Self { spread: "node".to_owned(), require: BTreeMap::new() }
+    }
 }
 
 /// The health check. The defaults are those of the article "Zero-Downtime Deployments",
@@ -156,13 +236,4 @@ impl Default for RouteRules {
     fn default() -> Self {
         Self { domains: Vec::new(), path_prefix: "/".to_owned() }
     }
-}
-
-/// The stored form of what an instance runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Artifact {
-    /// SHA-256 of the stored file, in hex.
-    pub digest: String,
-    /// Its size in bytes.
-    pub bytes: u64,
 }

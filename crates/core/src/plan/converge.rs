@@ -4,8 +4,14 @@
 //! Rollout, rollback, scaling and repair are all this one function with different goals.
 
 use super::{Plan, place, serving};
+use crate::assignment::grace;
 use crate::command::Action;
 use crate::model::{ClusterState, DeploymentId, Environment, Instance, Millis, ReleaseId, Seen, Want};
+use crate::strategy::{Limits, limits};
+
+/// A node that is cut off stops what is exclusive after the lease, as the leader counts it as lost after the
+/// lease; this is for the difference between their clocks and for a slow machine, beyond the stop grace.
+const UNHEARD_STOP: Millis = 5_000;
 
 /// Where one process is to go.
 #[derive(Debug)]
@@ -26,8 +32,9 @@ pub(super) struct Goal<'a> {
     pub(super) judged: bool,
     /// The whole number wanted, from which the limits are counted.
     pub(super) wanted: u32,
-    pub(super) surge: u32,
-    pub(super) unavailable: u32,
+    pub(super) limits: Limits,
+    /// Never two at a time: how long after its node was lost an instance may still run.
+    pub(super) exclusive: Option<Millis>,
 }
 
 impl<'a> Goal<'a> {
@@ -51,8 +58,10 @@ impl<'a> Goal<'a> {
             refill: None,
             judged: false,
             wanted,
-            surge: spec.map_or(0, |s| s.deploy.max_surge),
-            unavailable: spec.map_or(0, |s| s.deploy.max_unavailable),
+            limits: spec.map_or_else(Limits::default, |s| limits(s, process)),
+            exclusive: spec
+                .and_then(|s| s.processes.get(process).map(|p| (s, p)))
+                .and_then(|(s, p)| p.exclusive.then(|| grace(s, p).saturating_add(UNHEARD_STOP))),
         };
         goal.want(wanted);
         goal
@@ -62,10 +71,15 @@ impl<'a> Goal<'a> {
     /// the last one that serves is never taken away.
     pub(super) fn want(&mut self, wanted: u32) {
         self.wanted = wanted;
-        if wanted > 0 && self.unavailable >= wanted {
-            self.unavailable = wanted - 1;
-            self.surge = self.surge.max(1);
+        if wanted > 0 && self.limits.unavailable >= wanted && !self.limits.to_none {
+            self.limits.unavailable = wanted - 1;
+            self.limits.surge = self.limits.surge.max(1);
         }
+    }
+
+    /// Nothing is being rolled out or taken back to.
+    fn settled(&self) -> bool {
+        self.keep == 0 && self.refill.is_none()
     }
 
     fn is_ours(&self, instance: &Instance) -> bool {
@@ -100,7 +114,7 @@ pub(super) fn converge(state: &ClusterState, goal: &Goal<'_>, now: Millis, plan:
 
 /// Takes instances that are too many out of the tables, as far as enough others serve.
 fn withdraw(state: &ClusterState, goal: &Goal<'_>, running: &[&Instance], plan: &mut Plan) {
-    let least = goal.wanted.saturating_sub(goal.unavailable) as usize;
+    let least = goal.wanted.saturating_sub(goal.limits.unavailable) as usize;
     let mut serving_now: Vec<_> = serving(state, goal).map(|i| i.id).collect();
     let (ours, mut others): (Vec<&Instance>, Vec<&Instance>) = running.iter().partition(|i| goal.is_ours(i));
 
@@ -117,6 +131,10 @@ fn withdraw(state: &ClusterState, goal: &Goal<'_>, running: &[&Instance], plan: 
     let healthy = ours.iter().filter(|i| i.seen != Seen::Unready).count();
     let wanted = goal.wanted as usize;
     let excess = if healthy >= wanted { ours.len().saturating_sub(wanted) } else { 0 };
+    if goal.limits.surge == 0 && goal.settled() {
+        // There is no room beside an unhealthy one for the one that replaces it.
+        surplus.extend(ours.iter().copied().filter(|i| i.seen == Seen::Unready));
+    }
     surplus.extend(in_order_of_leaving(state, ours).into_iter().take(excess));
 
     for instance in surplus {
@@ -126,8 +144,8 @@ fn withdraw(state: &ClusterState, goal: &Goal<'_>, running: &[&Instance], plan: 
         }
         let serves = serving_now.contains(&instance.id);
         let left = serving_now.len() - usize::from(serves);
-        // An unhealthy instance is still better than none at all.
-        let enough = if serves { left >= least } else { left > 0 || goal.wanted == 0 };
+        // An unhealthy instance is still better than none at all, where there must be one.
+        let enough = if serves { left >= least } else { left > 0 || least == 0 };
         if enough {
             serving_now.retain(|id| *id != instance.id);
             plan.actions.push(Action::Drain { instance: instance.id });
@@ -161,14 +179,14 @@ fn start(
     now: Millis,
     plan: &mut Plan,
 ) {
-    let most = (goal.wanted + goal.surge) as usize;
-    let mut room = most.saturating_sub(all.len());
+    let most = (goal.wanted + goal.limits.surge) as usize;
+    let mut room = most.saturating_sub(all.len() + may_still_run(state, goal, now, plan));
     let mut planned = place::Planned::default();
 
     let kept = running.iter().filter(|i| !goal.is_ours(i)).count();
     let fill = (goal.keep as usize).saturating_sub(kept);
     // Outside a rollout an unhealthy instance is replaced; within one it is judged.
-    let replaces = |i: &Instance| goal.keep == 0 && goal.refill.is_none() && i.seen == Seen::Unready;
+    let replaces = |i: &Instance| goal.settled() && i.seen == Seen::Unready;
     let ours: Vec<_> = running.iter().filter(|i| goal.is_ours(i) && !replaces(i)).collect();
     let missing = (goal.ready as usize).saturating_sub(ours.len());
 
@@ -196,6 +214,15 @@ fn start(
             });
         }
     }
+}
+
+/// Instances of a process that must not run twice, on lost nodes that may not have stopped them yet.
+fn may_still_run(state: &ClusterState, goal: &Goal<'_>, now: Millis, plan: &mut Plan) -> usize {
+    let Some(after) = goal.exclusive else { return 0 };
+    let lost = state
+        .instances_of(goal.environment.id, goal.process)
+        .filter(|i| i.lost && i.want != Want::Gone && i.seen < Seen::Exited);
+    lost.filter(|i| !plan.due(now, i.lost_at.unwrap_or(now).saturating_add(after))).count()
 }
 
 /// Whether an instance still has a place among the wanted ones.

@@ -3,10 +3,12 @@
 mod converge;
 mod judge;
 mod place;
+mod prepare;
 
 use crate::command::Action;
 use crate::model::{
-    Cause, ClusterState, Deployment, Environment, Instance, Millis, Phase, ReleaseId, Seen, Want,
+    Cause, ClusterState, Deployment, Environment, Instance, Millis, Phase, RELEASE_PROCESS, ReleaseId, Seen,
+    Want,
 };
 use converge::{Goal, converge};
 
@@ -84,7 +86,10 @@ fn processes(
     release: Option<ReleaseId>,
 ) -> std::collections::BTreeSet<String> {
     let wanted = state.release(release).into_iter().flat_map(|r| r.spec.processes.keys().cloned());
-    let left = state.instances.values().filter(|i| i.environment == environment.id && i.want != Want::Gone);
+    let left = state
+        .instances
+        .values()
+        .filter(|i| i.environment == environment.id && i.want != Want::Gone && i.process != RELEASE_PROCESS);
     wanted.chain(left.map(|i| i.process.clone())).collect()
 }
 
@@ -97,7 +102,7 @@ fn carry_on(
 ) {
     match live.phase {
         Phase::Reverting => return revert(state, environment, live, now, plan),
-        Phase::Stepping | Phase::Watching => {
+        Phase::Building | Phase::Releasing | Phase::Stepping | Phase::Watching => {
             if let Some(cause) = judge::judge(state, live, now) {
                 plan.actions.push(Action::Revert { deployment: live.id, cause });
                 return;
@@ -109,6 +114,11 @@ fn carry_on(
         | Phase::Failed
         | Phase::Cancelled
         | Phase::Superseded => return,
+    }
+    if live.phase < Phase::Stepping {
+        // The release before goes on as if nothing were under way.
+        settle(state, environment, now, plan);
+        return prepare::prepare(state, environment, live, now, plan);
     }
     if live.phase == Phase::Watching {
         if plan.due(now, live.watch_until.unwrap_or(now)) {
@@ -175,6 +185,13 @@ fn step(
 /// The release before runs as wanted again, and nothing of the new one is left.
 fn revert(state: &ClusterState, environment: &Environment, live: &Deployment, now: Millis, plan: &mut Plan) {
     let mut complete = true;
+    let command = live.command.and_then(|id| state.instances.get(&id)).filter(|i| i.occupies());
+    if let Some(command) = command {
+        complete = false;
+        if command.want == Want::Run {
+            plan.actions.push(Action::Stop { instance: command.id });
+        }
+    }
     for process in processes(state, environment, live.from) {
         let goal = Goal::whole(state, environment, &process, live.from, Some(live.id));
         complete &= converge(state, &goal, now, plan);

@@ -2,10 +2,13 @@ use crate::apply::apply;
 use crate::assignment::assignment;
 use crate::command::{Action, Command, ENTRY_VERSION, Entry, NewNode, Observation};
 use crate::model::{
-    Artifact, ClusterState, Endpoint, InstanceId, NodeId, Phase, ProcessSpec, Seen, Spec, Want,
+    Artifact, ClusterState, Endpoint, InstanceId, NodeId, Phase, ProcessSpec, Seen, Source, Spec, Want,
 };
 use crate::plan::plan;
 use crate::routes::routes;
+
+mod prepare;
+mod workers;
 
 /// Three nodes whose agents do at once what they are told, one observation at a time.
 struct Cluster {
@@ -41,16 +44,12 @@ impl Cluster {
     }
 
     fn deploy(&mut self, digest: char) {
-        let mut spec = Spec::default();
-        let web = ProcessSpec { command: "./web".to_owned(), http: true, instances: 3 };
-        spec.processes.insert("web".to_owned(), web);
-        self.write(Command::Deploy {
-            project: "shop".to_owned(),
-            environment: "production".to_owned(),
-            artifact: Artifact { digest: digest.to_string().repeat(64), bytes: 1 },
-            spec,
-            supersede: false,
-        });
+        self.deploy_as(bundle(digest), web(3));
+    }
+
+    fn deploy_as(&mut self, source: Source, spec: Spec) {
+        let (project, environment) = ("shop".to_owned(), "production".to_owned());
+        self.write(Command::Deploy { project, environment, source, spec, supersede: false });
     }
 
     /// Writes plans until nothing more follows; returns what was planned, in words.
@@ -104,6 +103,15 @@ impl Cluster {
     }
 }
 
+fn web(instances: u32) -> Spec {
+    let web = ProcessSpec { command: "./web".to_owned(), http: true, instances, ..ProcessSpec::default() };
+    Spec { processes: [("web".to_owned(), web)].into(), ..Spec::default() }
+}
+
+fn bundle(digest: char) -> Source {
+    Source::Bundle { bundle: Artifact::bundle(digest.to_string().repeat(64), 1) }
+}
+
 fn word(action: &Action) -> Option<String> {
     match action {
         Action::Start { slot, node, .. } => Some(format!("start {slot} on {node}")),
@@ -112,6 +120,9 @@ fn word(action: &Action) -> Option<String> {
         Action::Stop { instance } => Some(format!("stop {instance}")),
         Action::Revert { .. } => Some("revert".to_owned()),
         Action::End { phase, .. } => Some(phase.word().to_owned()),
+        Action::Build { node, .. } => Some(format!("build on {node}")),
+        Action::RunReleaseCommand { node, .. } => Some(format!("release command on {node}")),
+        Action::Proceed { .. } => Some("proceed".to_owned()),
         Action::Begin { .. } | Action::Advance { .. } | Action::Hold { .. } | Action::Watch { .. } => None,
     }
 }

@@ -41,7 +41,12 @@ pub(crate) fn command(rng: &mut StdRng, revision: u64) -> Command {
 fn action(rng: &mut StdRng) -> Action {
     let (deployment, instance) = (DeploymentId(number(rng)), InstanceId(number(rng)));
     match rng.random_range(0..10) {
-        0 => Action::Begin { deployment },
+        0 => match rng.random_range(0..4) {
+            0 => Action::Begin { deployment },
+            1 => Action::Build { deployment, node: NodeId(number(rng)) },
+            2 => Action::RunReleaseCommand { deployment, node: NodeId(number(rng)) },
+            _ => Action::Proceed { deployment },
+        },
         1..4 => Action::Start {
             environment: EnvironmentId(number(rng)),
             deployment: Some(deployment),

@@ -12,7 +12,8 @@ use temps_core::apply::apply;
 use temps_core::command::{Command, ENTRY_VERSION, Entry, NewNode, Outcome, Receipt, Rejection};
 use temps_core::invariants;
 use temps_core::model::{
-    Artifact, ClusterState, Health, Millis, NodeId, NodeStatus, Phase, ProcessSpec, Spec, Want,
+    Artifact, ClusterState, Form, Health, Millis, NodeId, NodeStatus, Phase, ProcessSpec, RuntimeKind,
+    Source, Spec, Want,
 };
 use temps_core::plan::plan;
 
@@ -42,6 +43,7 @@ pub(crate) struct World {
     /// Proposals under way: when they arrive, and what.
     flying: Vec<(Millis, Command)>,
     pub(crate) stale_plans: u64,
+    containers: bool,
     /// Checked after each entry, on top of the invariants.
     pub(crate) also: fn(&ClusterState) -> Result<(), String>,
 }
@@ -58,6 +60,7 @@ impl World {
             behaviours: BTreeMap::new(),
             flying: Vec::new(),
             stale_plans: 0,
+            containers: false,
             also: |_| Ok(()),
         };
         world.write(Command::Found { domain: "localhost".to_owned(), token_hash: "00".to_owned() });
@@ -106,6 +109,16 @@ impl World {
         receipt
     }
 
+    /// All nodes run containers, and all deployments are built.
+    pub(crate) fn with_containers(mut self) -> Self {
+        for node in self.nodes.values_mut() {
+            node.runtime = RuntimeKind::Docker;
+        }
+        self.containers = true;
+        self.tick();
+        self
+    }
+
     pub(crate) fn deploy(&mut self, spec: Spec, behaviour: Behaviour) -> Receipt {
         let digest = format!("{:064x}", self.behaviours.len() + 1);
         self.behaviours.insert(digest.clone(), behaviour);
@@ -115,10 +128,17 @@ impl World {
                 node.store(digest.clone());
             }
         }
+        let context = Artifact::bundle(digest, 1_000);
+        let source = if self.containers {
+            self.behaviours.insert(image_of(&context).digest, behaviour);
+            Source::Build { context, dockerfile: "Dockerfile".to_owned(), timeout: 60_000 }
+        } else {
+            Source::Bundle { bundle: context }
+        };
         self.write(Command::Deploy {
             project: "shop".to_owned(),
             environment: "production".to_owned(),
-            artifact: Artifact { digest, bytes: 1_000 },
+            source,
             spec,
             supersede: false,
         })
@@ -255,11 +275,20 @@ impl World {
     }
 }
 
+/// What is built from a directory.
+pub(crate) fn image_of(context: &Artifact) -> Artifact {
+    let digest = format!("f{}", &context.digest[1..]);
+    let form = Form::Image { id: format!("sha256:{digest}"), total: 10_000 };
+    Artifact { digest, bytes: 100, form }
+}
+
 /// A small specification with short times.
 pub(crate) fn spec(instances: u32, surge: u32, unavailable: u32) -> Spec {
     let mut spec = Spec::default();
-    spec.processes
-        .insert("web".to_owned(), ProcessSpec { command: "./web".to_owned(), http: true, instances });
+    spec.processes.insert(
+        "web".to_owned(),
+        ProcessSpec { command: "./web".to_owned(), http: true, instances, ..ProcessSpec::default() },
+    );
     spec.health = Health { interval: 1_000, start_period: 5_000, ..Health::default() };
     spec.deploy.max_surge = surge;
     spec.deploy.max_unavailable = unavailable;

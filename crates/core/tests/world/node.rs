@@ -6,8 +6,13 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use temps_core::assignment::{Work, assignment};
 use temps_core::command::{Command, Observation};
-use temps_core::model::{ClusterState, Endpoint, Exit, Index, InstanceId, Millis, NodeId, Seen, Want};
+use temps_core::model::{
+    ClusterState, DeploymentId, Endpoint, Exit, Index, InstanceId, Millis, NodeFacts, NodeId, RuntimeKind,
+    Seen, Source, Want,
+};
 use temps_core::routes::routes;
+
+use super::image_of;
 
 /// How a release behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +24,10 @@ pub(crate) enum Behaviour {
     Crashes(Millis),
     /// Requests that never end: every drain times out.
     NeverDrains,
+    /// Its image cannot be built.
+    NotBuilt,
+    /// Its release command fails.
+    CommandFails,
 }
 
 #[derive(Debug)]
@@ -32,6 +41,8 @@ struct Running {
     told: Option<Seen>,
     told_draining: bool,
     drain_after: Millis,
+    /// It is a release command.
+    once: bool,
 }
 
 #[derive(Debug)]
@@ -48,12 +59,28 @@ pub(crate) struct VirtualNode {
     running: BTreeMap<InstanceId, Running>,
     gone: BTreeSet<InstanceId>,
     stored: BTreeSet<String>,
+    pub(crate) runtime: RuntimeKind,
+    /// When the images that it makes are made.
+    builds: BTreeMap<DeploymentId, Millis>,
 }
 
 impl VirtualNode {
     pub(crate) fn new(id: NodeId) -> Self {
         let (running, gone, stored) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Self { id, up: true, heard: 0, arrival: 0, boot: 1, seq: 0, edge: 0, running, gone, stored }
+        Self {
+            id,
+            up: true,
+            heard: 0,
+            arrival: 0,
+            boot: 1,
+            seq: 0,
+            edge: 0,
+            running,
+            gone,
+            stored,
+            runtime: RuntimeKind::Process,
+            builds: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn store(&mut self, digest: String) {
@@ -65,6 +92,7 @@ impl VirtualNode {
         self.up = true;
         self.boot += 1;
         self.seq = 0;
+        self.builds.clear();
         self.lost_report();
     }
 
@@ -116,6 +144,26 @@ impl VirtualNode {
                 seen.push(Observation::Artifact { digest: digest.clone(), stored: true });
             }
         }
+        if todo.facts.runtime != Some(self.runtime) {
+            let facts = NodeFacts { runtime: Some(self.runtime), ..NodeFacts::default() };
+            seen.push(Observation::Facts(facts));
+        }
+        self.builds.retain(|id, _| todo.builds.contains_key(id));
+        for (id, work) in &todo.builds {
+            let done = *self.builds.entry(*id).or_insert_with(|| now + rng.random_range(0..9_000));
+            let Source::Build { context, .. } = &work.source else { continue };
+            if now < done || !self.stored.contains(&context.digest) {
+                continue;
+            }
+            seen.push(if behaviours.get(&context.digest) == Some(&Behaviour::NotBuilt) {
+                let why = "the step `RUN make` ended with exit code 2".to_owned();
+                Observation::NotBuilt { deployment: *id, why, log_tail: Vec::new() }
+            } else {
+                let image = image_of(context);
+                self.stored.insert(image.digest.clone());
+                Observation::Built { deployment: *id, image }
+            });
+        }
         for (id, work) in &todo.instances {
             self.work(*id, work, behaviours, now, rng, &mut seen);
         }
@@ -150,6 +198,7 @@ impl VirtualNode {
                 told: None,
                 told_draining: false,
                 drain_after: now + rng.random_range(0..8_000),
+                once: work.once,
             };
             self.running.insert(id, running);
         }
@@ -196,10 +245,18 @@ impl Running {
         if self.exited {
             return;
         }
+        if self.once {
+            self.exited = age >= self.ready_after;
+            return;
+        }
         match self.behaviour {
             Behaviour::ExitsAtOnce => self.exited = age > 300,
             Behaviour::NeverHealthy => {}
-            Behaviour::Good | Behaviour::NeverDrains | Behaviour::Crashes(_) => {
+            Behaviour::Good
+            | Behaviour::NeverDrains
+            | Behaviour::NotBuilt
+            | Behaviour::CommandFails
+            | Behaviour::Crashes(_) => {
                 if age >= self.ready_after {
                     self.ready_at.get_or_insert(now);
                 }
@@ -214,13 +271,14 @@ impl Running {
         match (self.exited, self.ready_at) {
             (true, _) => Seen::Exited,
             (false, Some(_)) => Seen::Ready,
-            (false, None) if now - self.started > 8_000 => Seen::Unready,
+            (false, None) if now - self.started > 8_000 && !self.once => Seen::Unready,
             (false, None) => Seen::Starting,
         }
     }
 
     fn exit(&self) -> Exit {
-        Exit { code: Some(i32::from(!self.asked)), asked: self.asked, ..Exit::default() }
+        let good = self.asked || self.once && self.behaviour != Behaviour::CommandFails;
+        Exit { code: Some(i32::from(!good)), asked: self.asked, ..Exit::default() }
     }
 }
 

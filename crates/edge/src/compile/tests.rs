@@ -7,7 +7,7 @@ use temps_core::table::{Choice, Peer, Route, Table, Target};
 use tokio::sync::Notify;
 
 use super::Compiler;
-use crate::table::Uptime;
+use crate::table::{Left, Uptime};
 
 /// One environment on node 1.
 #[derive(Clone, Default)]
@@ -127,11 +127,11 @@ fn an_instance_is_withdrawn_then_forgotten_but_counted_while_busy() {
     let mut draining = sketch.clone();
     draining.local[0].draining = true;
     let swap = compiler.compile(&draining.table());
-    assert_eq!(swap.withdrawn, [(instance.uid, false)]);
+    assert_eq!(swap.withdrawn, [(instance.uid, Left::Draining)]);
     assert!(instance.withdrawn.load(Ordering::Relaxed));
 
     let swap = compiler.compile(&Sketch::default().table());
-    assert_eq!(swap.withdrawn, [(instance.uid, true)]);
+    assert_eq!(swap.withdrawn, [(instance.uid, Left::Drained)]);
     assert_eq!(
         compiler.in_flight(swap.seq),
         BTreeMap::from([(InstanceId(1), 2)]),
@@ -154,4 +154,34 @@ fn an_instance_is_withdrawn_then_forgotten_but_counted_while_busy() {
     assert_eq!(compiler.instances.len(), 2, "a worker may still serve the table before");
     assert!(compiler.in_flight(swap.seq).is_empty());
     assert_eq!(compiler.instances.len(), 1);
+}
+
+#[test]
+fn an_instance_that_served_and_is_missing_has_ended_and_a_draining_one_has_not() {
+    let mut compiler = compiler();
+    let mut sketch = Sketch {
+        choices: vec![choice(1, 1, 1)],
+        local: vec![target(1, 1), target(2, 1), target(3, 1)],
+        peers: vec![],
+    };
+    let uids: Vec<_> = compiler.compile(&sketch.clone().table()).table.environments[&EnvironmentId(1)][0]
+        .local
+        .iter()
+        .map(|local| local.instance.uid)
+        .collect();
+    sketch.local[1].draining = true;
+    assert_eq!(compiler.compile(&sketch.clone().table()).withdrawn, [(uids[1], Left::Draining)]);
+
+    // One is missing, one was draining and is missing, one has another start at the same address.
+    sketch.local.drain(..2);
+    sketch.local[0].endpoint.incarnation = "2".to_owned();
+    let mut withdrawn = compiler.compile(&sketch.clone().table()).withdrawn;
+    withdrawn.sort_by_key(|(uid, _)| *uid);
+    assert_eq!(withdrawn, [(uids[0], Left::Ended), (uids[1], Left::Drained), (uids[2], Left::Ended)]);
+    let again = compiler.compile(&sketch.table()).withdrawn;
+    assert!(again.iter().all(|(_, left)| *left == Left::Drained), "an end is told once: {again:?}");
+
+    // Of an environment that is not served at all nothing is known.
+    let without = compiler.compile(&Table { node: NodeId(1), ..Table::default() }).withdrawn;
+    assert!(without.iter().all(|(_, left)| *left == Left::Drained), "{without:?}");
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod ended;
+#[cfg(test)]
 mod forwarding;
 #[cfg(test)]
 mod hosts;
@@ -14,6 +16,8 @@ mod limits;
 mod link;
 #[cfg(test)]
 mod retries;
+#[cfg(test)]
+mod silent;
 #[cfg(test)]
 mod smuggling;
 #[cfg(test)]

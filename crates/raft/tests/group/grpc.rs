@@ -11,8 +11,9 @@ use temps_wire::identity::{NodeIdentity, generate_csr};
 use temps_wire::peers::Peers;
 use temps_wire::proto::peer_server::{Peer, PeerServer};
 use temps_wire::proto::{
-    ArtifactChunk, FetchArtifactRequest, InstanceLogLine, InstanceLogsRequest, ProposeRequest,
-    ProposeResponse, RaftMessage, ReadIndexRequest, ReadIndexResponse, StoreArtifactResponse,
+    ArtifactChunk, BuildLinesRequest, FetchArtifactRequest, FindImageRequest, FindImageResponse,
+    InstanceLogLine, InstanceLogsRequest, ProposeRequest, ProposeResponse, RaftMessage, ReadIndexRequest,
+    ReadIndexResponse, StoreArtifactResponse,
 };
 use temps_wire::{MESSAGE_MAX, serve};
 use tokio::net::TcpListener;
@@ -63,6 +64,19 @@ impl Peer for Front {
         &self,
         _: Request<InstanceLogsRequest>,
     ) -> Result<Response<Self::InstanceLogsStream>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    type BuildLinesStream = Nothing<InstanceLogLine>;
+
+    async fn build_lines(
+        &self,
+        _: Request<BuildLinesRequest>,
+    ) -> Result<Response<Self::BuildLinesStream>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn find_image(&self, _: Request<FindImageRequest>) -> Result<Response<FindImageResponse>, Status> {
         Err(Status::unimplemented("not here"))
     }
 }

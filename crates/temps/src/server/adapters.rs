@@ -1,6 +1,6 @@
 //! The parts of a node, in the shapes that other parts ask for.
 
-use std::io::{self, SeekFrom};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use temps_agent::Logs;
-use temps_agent::logs::{Source, Until};
+use temps_agent::logs::Until;
 use temps_agent::store::{Chunks, Fetch, Store};
 use temps_api::parts::{Artifacts, Consensus, LogSource, Membership, Stored};
 use temps_core::model::{Artifact, InstanceId, NodeId};
@@ -19,8 +19,10 @@ use temps_wire::peers::Peers;
 use temps_wire::proto::{
     FetchArtifactRequest, InstanceLogLine, ProposeRequest, ProposeResponse, ReadIndexResponse,
 };
-use tokio::io::AsyncSeekExt;
+use tokio_util::io::StreamReader;
 use tracing::{debug, warn};
+
+use super::containers::told;
 
 /// How often a node that joins is tried to be made a member, each try waiting up to half a minute.
 const MEMBER_TRIES: usize = 10;
@@ -99,16 +101,14 @@ impl Artifacts for ArtifactShelf {
     }
 
     async fn open(&self, digest: &str, offset: u64) -> io::Result<Stored> {
-        if !self.store.has(digest) {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{digest} is not stored here")));
-        }
-        let mut file = tokio::fs::File::open(self.store.path(digest)).await?;
-        let bytes = file.metadata().await?.len();
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{digest} is not stored here"));
+        // Artifacts, and chunks of images.
+        let bytes = self.store.size_of(digest).ok_or_else(missing)?;
         if offset > bytes {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it has {bytes} bytes")));
         }
-        file.seek(SeekFrom::Start(offset)).await?;
-        Ok(Stored { bytes, content: Box::pin(file) })
+        let content = StreamReader::new(self.store.read(digest, offset).await?);
+        Ok(Stored { bytes, content: Box::pin(content) })
     }
 
     async fn store(
@@ -117,7 +117,7 @@ impl Artifacts for ArtifactShelf {
         bytes: u64,
         content: BoxStream<'static, io::Result<Bytes>>,
     ) -> io::Result<()> {
-        let artifact = Artifact { digest: digest.to_owned(), bytes };
+        let artifact = Artifact::bundle(digest.to_owned(), bytes);
         self.store.store(&artifact, content).await.map_err(io::Error::other)
     }
 }
@@ -148,17 +148,7 @@ impl LogSource for LogShelf {
             let lines = lines
                 .take_while(|line| std::future::ready(line.is_ok()))
                 .filter_map(|line| async { line.ok() });
-            lines
-                .map(move |line| InstanceLogLine {
-                    instance: id.0,
-                    wall_ms: line.at,
-                    stream: match line.source {
-                        Source::Out => "out".to_owned(),
-                        Source::Err => "err".to_owned(),
-                    },
-                    text: line.bytes,
-                })
-                .boxed()
+            lines.map(move |line| told(id.0, line)).boxed()
         });
         futures_util::stream::select_all(streams).boxed()
     }

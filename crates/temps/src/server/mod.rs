@@ -1,10 +1,12 @@
 //! `temps server`: the composition root of a node.
 
 mod adapters;
+mod containers;
 pub(crate) mod edge;
 mod enter;
 mod files;
 mod publish;
+mod runtime;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use temps_agent::store::Store;
 use temps_agent::{Agent, AgentOptions};
 use temps_api::Desk;
 use temps_control::Control;
@@ -101,10 +104,11 @@ async fn run(config: Config, entrance: Entrance) -> Result<()> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let runtime = runtime::choose(&config).await?;
     let identity = Arc::new(enter::identity(&config, &entrance).await?);
     info!(node = %identity.node, name = config.name, listen = %config.listen, "node starts");
 
-    let node = Node::open(config, identity, boot.number).await?;
+    let node = Node::open(config, identity, runtime, boot.number).await?;
     let shutdown = CancellationToken::new();
     let mut parts = node.start(listener, &entrance, &shutdown).await?;
 
@@ -144,11 +148,17 @@ struct Node {
     identity: Arc<NodeIdentity>,
     peers: Peers,
     ledger: RaftLedger,
+    runtime: runtime::Choice,
     boot: u64,
 }
 
 impl Node {
-    async fn open(config: Config, identity: Arc<NodeIdentity>, boot: u64) -> Result<Self> {
+    async fn open(
+        config: Config,
+        identity: Arc<NodeIdentity>,
+        runtime: runtime::Choice,
+        boot: u64,
+    ) -> Result<Self> {
         let peers = Peers::new(&identity);
         let ledger = RaftLedger::open(OpenOptions {
             node: identity.node,
@@ -159,7 +169,7 @@ impl Node {
             transport: Arc::new(GrpcTransport::new(peers.clone())),
         })
         .await?;
-        Ok(Self { config, identity, peers, ledger, boot })
+        Ok(Self { config, identity, peers, ledger, runtime, boot })
     }
 
     fn id(&self) -> NodeId {
@@ -176,14 +186,21 @@ impl Node {
         let ledger: Arc<dyn Ledger> = Arc::new(self.ledger.clone());
         let link = Arc::new(edge::start(&self.config)?);
         let pid_file = self.config.data_dir.join("edge.pid");
+        let store = Arc::new(Store::open(self.config.data_dir.join("artifacts"))?);
+        let running = runtime::open(&self.config, &self.identity, &self.runtime, &store).await?;
+        let hands = Arc::clone(&running.runtime);
         let agent = Agent::new(AgentOptions {
             ledger: Arc::clone(&ledger),
             data: self.config.data_dir.clone(),
-            ports: self.config.ports.clone(),
-            supervisor: supervisor()?,
-            edge: link.reports(),
+            runtime: running.runtime,
+            builder: running.builder,
+            store: Arc::clone(&store),
             fetch: Arc::new(NodeFetch::new(Arc::clone(&ledger), self.peers.clone())),
+            edge: link.reports(),
             boot: self.boot,
+            labels: self.config.labels.clone(),
+            disks: running.disks,
+            lease: self.config.lease,
         })?;
         let local = agent.local_view();
         let door = Arc::new(RaftDoor::new(self.ledger.clone()));
@@ -193,8 +210,10 @@ impl Node {
             peers: self.peers.clone(),
             consensus: door.clone(),
             membership: door,
-            artifacts: Arc::new(ArtifactShelf::new(agent.store())),
+            artifacts: Arc::new(ArtifactShelf::new(store)),
             logs: Arc::new(LogShelf::new(agent.logs())),
+            builds: running.builds,
+            images: running.images,
         });
 
         let mut parts = JoinSet::new();
@@ -207,7 +226,7 @@ impl Node {
         parts.spawn(enter::stay_member(self, entrance, shutdown.clone()));
         parts.spawn(edge::note_pid(link.reports(), pid_file, shutdown.clone()));
         let (id, token) = (self.id(), shutdown.clone());
-        parts.spawn(publish::publish(id, Arc::clone(&ledger), link, local, token));
+        parts.spawn(publish::publish(id, Arc::clone(&ledger), link, local, hands, token));
         let token = shutdown.clone();
         parts.spawn(async move {
             agent.run(token).await;

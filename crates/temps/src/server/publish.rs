@@ -1,9 +1,12 @@
 //! Tables for the edge: what the cluster says, corrected by what is seen on this node.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use temps_agent::LocalView;
+use temps_agent::runtime::Runtime;
 use temps_core::model::NodeId;
 use temps_core::routes::routes;
 use temps_core::table::{Route, Table};
@@ -12,18 +15,32 @@ use temps_ledger::Ledger;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+/// How often what runs instances is asked whether it is away.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+
+/// Returns once what runs instances here does not answer. Its containers run on meanwhile, and nobody else
+/// gets their addresses.
+async fn is_away(runtime: Arc<dyn Runtime>) {
+    while runtime.trouble().await.is_none() {
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
 /// Publishes a table after each change of the state or of what is seen here.
 pub(super) async fn publish(
     node: NodeId,
     ledger: Arc<dyn Ledger>,
     link: Arc<Link>,
     mut local: watch::Receiver<LocalView>,
+    runtime: Arc<dyn Runtime>,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let mut changes = ledger.changes();
     let mut reports = link.reports();
     let mut version = 0;
     let mut caught_up = false;
+    let mut is_away = pin!(is_away(runtime));
+    let mut away = false;
     loop {
         changes.mark_unchanged();
         let state = ledger.state();
@@ -33,8 +50,9 @@ pub(super) async fn publish(
                 reached = ledger.barrier() => reached.is_ok(),
                 () = shutdown.cancelled() => return Ok(()),
             };
-        // Before everything here was listed, addresses in the state may be those of other programs.
-        let known = local.borrow().listed;
+        // Before everything here was listed, addresses in the state may be those of other programs. But
+        // where it cannot be listed for long, the other nodes must not wait for this one's edge.
+        let known = local.borrow().listed || away;
         if known && (caught_up || state.index >= reports.borrow_and_update().index && state.index > 0) {
             version += 1;
             let mut table = routes(&ledger.state(), node);
@@ -46,6 +64,7 @@ pub(super) async fn publish(
             () = shutdown.cancelled() => return Ok(()),
             changed = changes.changed() => changed?,
             changed = local.changed() => changed?,
+            () = &mut is_away, if !away => away = true,
         }
     }
 }

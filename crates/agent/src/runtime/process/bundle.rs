@@ -72,6 +72,11 @@ impl Bundles {
         Ok(ready)
     }
 
+    /// Where a bundle is, once it was unpacked.
+    pub(super) fn directory(&self, digest: &str) -> PathBuf {
+        self.dir.join(digest)
+    }
+
     pub(super) async fn discard(&self, digest: &str) -> io::Result<()> {
         let _turn = self.turn.lock().await;
         let (path, gone) = (self.dir.join(digest), self.dir.join(format!(".new-{digest}")));
@@ -123,14 +128,15 @@ fn unpack(artifact: &Path, digest: &str, into: &Path) -> Result<(), StartError> 
 fn extract(plain: impl Read, into: &Path) -> Result<(), StartError> {
     let mut archive = Archive::new(plain);
     let (mut entries, mut bytes, mut dirs) = (0, 0, Vec::new());
-    let unreadable = |error: io::Error| StartError::Refused(format!("it is not a tar archive ({error})"));
+    let unreadable =
+        |error: io::Error| StartError::Refused(format!("the bundle is not a tar archive ({error})"));
     for entry in archive.entries().map_err(unreadable)? {
         let mut entry = entry.map_err(unreadable)?;
         entries += 1;
         bytes += entry.size();
         if entries > MAX_ENTRIES || bytes > MAX_BYTES {
             return Err(StartError::Refused(format!(
-                "it has more than {MAX_ENTRIES} entries or {MAX_BYTES} bytes"
+                "the bundle has more than {MAX_ENTRIES} entries or {MAX_BYTES} bytes"
             )));
         }
         place(&mut entry, into, &mut dirs)?;
@@ -144,7 +150,7 @@ fn extract(plain: impl Read, into: &Path) -> Result<(), StartError> {
 
 fn place(entry: &mut Entry<'_, impl Read>, root: &Path, dirs: &mut Vec<PathBuf>) -> Result<(), StartError> {
     let shown = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-    let refused = |why: &str| StartError::Refused(format!("entry {shown:?} {why}"));
+    let refused = |why: &str| StartError::Refused(format!("entry {shown:?} of the bundle {why}"));
     let kind = entry.header().entry_type();
     if matches!(kind, EntryType::XGlobalHeader) {
         return Ok(());

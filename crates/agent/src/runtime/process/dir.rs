@@ -31,6 +31,22 @@ pub(super) struct Record {
     pub(super) digest: String,
     pub(super) port: Option<u16>,
     pub(super) stop_grace: Millis,
+    /// The signal that asks it to end, where that is not SIGTERM.
+    #[serde(default)]
+    pub(super) stop_signal: Option<String>,
+}
+
+impl Record {
+    pub(super) fn stop_signal(&self) -> Signal {
+        self.stop_signal.as_deref().and_then(signal).unwrap_or(Signal::SIGTERM)
+    }
+}
+
+/// A signal by its name, with or without `SIG`.
+pub(super) fn signal(name: &str) -> Option<Signal> {
+    let name = name.to_ascii_uppercase();
+    let whole = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
+    whole.parse().ok()
 }
 
 /// How an instance is.
@@ -96,7 +112,7 @@ impl InstanceDir {
         Ok(match started {
             Some(started) if supervised => Look::Running(started),
             Some(started) if started.boot == proc::boot_id() => Look::Orphaned(started),
-            Some(_) => Look::Ended(Ended::error("the machine was restarted")),
+            Some(_) => Look::Ended(Ended::excused("the machine was restarted")),
             // Or it is running, and what was written about that is damaged: the same, for who asks.
             None if try_lock(&self.path)?.is_none() => Look::Starting,
             None => Look::Unstarted,
@@ -110,7 +126,7 @@ impl InstanceDir {
         while started.app.lives() && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let ended = Ended::error("its supervisor was killed, so it was killed too");
+        let ended = Ended::excused("its supervisor was killed, so it was killed too");
         let _ = files::write_json(&self.path.join(EXIT), &ended);
         ended
     }
@@ -144,6 +160,8 @@ impl InstanceDir {
             error: ended.error,
             asked,
             killed_after_grace: self.path.join(KILLED).exists(),
+            oom: false,
+            excused: ended.excused,
             // Nobody asks why something ended that was told to.
             log_tail: if asked { Vec::new() } else { last_lines(&self.path, TAIL) },
         }

@@ -1,17 +1,24 @@
 //! Starting one process: bundle, port, directory, supervisor.
 
+use std::fs::File;
 use std::io;
 use std::process::Stdio;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::dir::{InstanceDir, Look, Record};
+use temps_core::assignment::Work;
+use temps_core::model::RuntimeKind;
+
+use super::dir::{self, InstanceDir, Look, Record};
 use super::{ProcessRuntime, STARTING_WAIT};
 use crate::runtime::{Job, Running, StartError};
-use crate::supervise::Launch;
+use crate::supervise::{Launch, try_lock};
 
+/// How often the lock is tried.
+const LOCK_TRIES: u32 = 50;
 /// Where programs are looked for unless the release says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -21,14 +28,17 @@ pub(super) async fn launch(
     dir: &InstanceDir,
 ) -> Result<Running, StartError> {
     let work = &job.work;
+    refuse(work)?;
     let bundle = runtime.bundles.unpacked(&work.artifact.digest, &job.artifact).await?;
     let record = prepare(runtime, job, dir).await?;
     let launch = Launch {
-        command: work.command.clone(),
+        command: work.process.command.clone(),
         directory: bundle,
         environment: environment(job, dir, record.port),
     };
-    let mut supervisor = spawn(runtime, dir)?;
+    let keep = || runtime.surroundings.lock().unwrap_or_else(PoisonError::into_inner);
+    keep().insert(dir.id, launch.environment.clone());
+    let mut supervisor = spawn(runtime, dir, lock(dir).await?)?;
     let told = tell(&mut supervisor, &launch).await;
     if told.is_err() {
         // It must not start what counts as failed.
@@ -56,22 +66,51 @@ pub(super) async fn launch(
     }
 }
 
+/// What a local process cannot be given or held to is refused, rather than left out silently.
+fn refuse(work: &Work) -> Result<(), StartError> {
+    let process = &work.process;
+    let refused = |what: &str| Err(StartError::Refused(what.to_owned()));
+    if work.artifact.runtime() != RuntimeKind::Process {
+        return refused("this node runs local processes, and a container image needs a node with Docker");
+    }
+    if process.memory.is_some() {
+        return refused(
+            "local processes cannot be held to `memory`: leave it out, or use a node with Docker",
+        );
+    }
+    if process.cpus.is_some() {
+        return refused("local processes cannot be held to `cpus`: leave it out, or use a node with Docker");
+    }
+    if !work.volumes.is_empty() {
+        return refused("local processes cannot have volumes: leave them out, or use a node with Docker");
+    }
+    if process.command.trim().is_empty() {
+        return refused("there is no command to run");
+    }
+    match &process.stop_signal {
+        Some(name) if dir::signal(name).is_none() => {
+            Err(StartError::Refused(format!("{name:?} is no signal; write for example `SIGTERM`")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Reserves a port by writing it down.
 async fn prepare(runtime: &ProcessRuntime, job: &Job, dir: &InstanceDir) -> Result<Record, StartError> {
     let work = &job.work;
     let mut ports = runtime.ports.lock().await;
-    let port = match &work.health {
-        Some(_) => {
-            let free = ports.next(&runtime.held_ports()?);
-            Some(free.ok_or_else(|| StartError::NoPort(ports.shown()))?)
-        }
-        None => None,
+    let port = if work.process.http {
+        let free = ports.next(&runtime.held_ports()?);
+        Some(free.ok_or_else(|| StartError::NoPort(ports.shown()))?)
+    } else {
+        None
     };
     let record = Record {
         instance: work.instance.id,
         digest: work.artifact.digest.clone(),
         port,
         stop_grace: work.stop_grace,
+        stop_signal: work.process.stop_signal.clone(),
     };
     dir.create(&record)?;
     Ok(record)
@@ -102,7 +141,19 @@ fn environment(job: &Job, dir: &InstanceDir, port: Option<u16>) -> Vec<(String, 
         .collect()
 }
 
-fn spawn(runtime: &ProcessRuntime, dir: &InstanceDir) -> Result<Child, StartError> {
+/// Held from before the supervisor starts until after its end.
+async fn lock(dir: &InstanceDir) -> Result<File, StartError> {
+    for _ in 0..LOCK_TRIES {
+        if let Some(lock) = try_lock(&dir.path)? {
+            return Ok(lock);
+        }
+        // Somebody looks whether it is free.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(StartError::Failed("it has a supervisor".to_owned()))
+}
+
+fn spawn(runtime: &ProcessRuntime, dir: &InstanceDir, lock: File) -> Result<Child, StartError> {
     let (program, arguments) = &runtime.supervisor;
     Command::new(program)
         .args(arguments)
@@ -111,7 +162,7 @@ fn spawn(runtime: &ProcessRuntime, dir: &InstanceDir) -> Result<Child, StartErro
         .env("PATH", PATH)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(lock)
         .spawn()
         .map_err(|error| StartError::Failed(format!("{} cannot be run: {error}", program.display())))
 }

@@ -1,23 +1,24 @@
-//! `temps deploy`: a directory becomes a bundle, the bundle becomes a deployment.
+//! `temps deploy`: a directory or the name of an image becomes a deployment.
 
+mod choice;
+mod dry;
+mod image;
+mod send;
 mod target;
 mod upload;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use serde_json::json;
-use temps_core::text;
+use temps_core::model::Source;
 use temps_wire::client::Client;
 use temps_wire::codec;
 use temps_wire::proto::DeployRequest;
 
 use super::deployments::{Waiting, no_change, wait};
 use super::{Desk, no_project};
-use crate::bundle::{self, Bundle, BundleError};
 use crate::exit::{Code, Failure};
-use crate::file::{self, FileError, ProjectFile, Shown};
+use crate::file::{self, FileError, ProjectFile};
+use crate::screen::escape;
 use crate::settings::{Consent, PRODUCTION, Target};
 use crate::watch::interrupted;
 
@@ -28,11 +29,14 @@ pub struct Deploy {
     /// The project, or the directory: what contains `/` or `.` or is a directory here, is the directory
     #[arg(value_name = "PROJECT")]
     first: Option<String>,
-    /// The directory with the temps.toml [default: .]
+    /// The directory, with a temps.toml where it needs one [default: .]
     #[arg(value_name = "PATH")]
     second: Option<String>,
     #[command(flatten)]
     target: Target,
+    /// Deploy an image that is built already instead of the directory
+    #[arg(long, value_name = "REF")]
+    image: Option<String>,
     #[command(flatten)]
     consent: Consent,
     #[command(flatten)]
@@ -47,45 +51,56 @@ pub struct Deploy {
 
 const HELP: &str = "Examples:
   temps deploy my-app -e production -y
-  temps deploy my-app ./build
+  temps deploy my-app ./app
+  temps deploy my-app --image registry.example.com/my-app:1.2
   temps deploy . --dry-run
 
-The directory is packed without .git and without what .tempsignore names. That file has one
-pattern on a line: `name` anywhere, `name/` for directories, `/name` at the top; `*` stands for
-any characters. There is no `!`, `**` or `?`, and .gitignore is not read.
+Where the cluster runs containers, one of its nodes builds an image from the directory with its
+Dockerfile. Without one, a Dockerfile is written for static sites and for Node, Python, Go, Rust and
+Ruby projects; --dry-run shows it. Elsewhere, and with builder = \"bundle\" in [build] of temps.toml,
+the directory runs as it is.
+
+The directory is packed without .git and without what .tempsignore names, and for an image without
+what .dockerignore names. In .tempsignore, a line is a pattern: `name` anywhere, `name/` for
+directories, `/name` at the top; `*` stands for any characters. There is no `!`, `**` or `?` in it,
+and .gitignore is not read.
 
 Ctrl-C stops watching, not the deployment. Exit codes are those of `temps deployments watch`.";
 
 /// What is to be deployed, before anything was packed.
+#[derive(Debug)]
 struct Job {
     directory: PathBuf,
     project: String,
     environment: String,
     file: ProjectFile,
+    /// Where the file was looked for, if there is none.
+    missing: Option<PathBuf>,
+    image: Option<String>,
 }
 
 pub(super) async fn run(desk: &mut Desk, args: Deploy) -> Result<Code, Failure> {
     let job = job(desk, &args)?;
     if args.dry_run {
-        return dry_run(desk, &job).await;
+        return dry::run(desk, &job).await;
     }
     // Everything that can be refused is refused before anything takes time.
     let agreed = desk.settings.agreed(args.consent);
     let client = desk.client()?;
     if job.environment == PRODUCTION {
-        let question = format!("Deploy {} to {} (production)?", job.directory.display(), job.project);
+        let what = job.image.clone().unwrap_or_else(|| job.directory.display().to_string());
+        let question = format!("Deploy {} to {} (production)?", escape(&what), job.project);
         desk.screen.confirm(&question, agreed)?;
     }
-    let sent = tokio::select! {
+    let source = tokio::select! {
         biased;
         () = interrupted() => return Err(Failure::new(Code::Interrupted, "interrupted; nothing was deployed")),
-        sent = send(desk, &client, &job) => sent?,
+        source = source(desk, &client, &job) => source?,
     };
     let request = DeployRequest {
         project: job.project.clone(),
         environment: job.environment.clone(),
-        digest: sent.digest,
-        bytes: sent.bytes,
+        source: codec::encode(&source).into(),
         spec: codec::encode(&job.file.spec).into(),
         supersede: args.supersede,
     };
@@ -101,6 +116,16 @@ pub(super) async fn run(desk: &mut Desk, args: Deploy) -> Result<Code, Failure> 
         return no_change(desk, &accepted, &job.project, &job.environment);
     }
     wait(desk, accepted.deployment, args.waiting).await
+}
+
+/// What the cluster is told to run, once it has everything for it.
+async fn source(desk: &mut Desk, client: &Client, job: &Job) -> Result<Source, Failure> {
+    if let Some(reference) = &job.image {
+        return image::resolve(desk, client, reference).await;
+    }
+    let runs = choice::runs(client).await?;
+    let making = choice::choose(job, runs)?;
+    send::send(desk, client, job, &making).await
 }
 
 /// The request was sent and not answered.
@@ -123,102 +148,31 @@ fn job(desk: &Desk, args: &Deploy) -> Result<Job, Failure> {
     .map_err(Failure::usage)?;
     let environment = desk.environment(&args.target)?;
     let path = file::location(&desk.here.join(&named.path));
-    let file = file::load(&path, &environment).map_err(explain)?;
-    let from_file = file.project.clone().map(|name| (name, path.clone()));
-    let project = desk.settings.project(named.project.as_deref(), from_file).ok_or_else(no_project)?.value;
-    crate::names::check("project", &project).map_err(Failure::usage)?;
     let directory =
         path.parent().filter(|p| !p.as_os_str().is_empty()).map_or(PathBuf::from("."), PathBuf::from);
-    Ok(Job { directory, project, environment, file })
-}
-
-fn explain(error: FileError) -> Failure {
-    let failure = Failure::usage(&error);
-    if !matches!(error, FileError::Missing { .. }) {
-        return failure;
+    let (file, missing) = match file::load(&path, &environment) {
+        Ok(file) => (file, None),
+        Err(FileError::Missing { path }) => (ProjectFile::default(), Some(path)),
+        Err(error) => return Err(Failure::usage(error)),
+    };
+    let from_file = file.project.clone().map(|name| (name, path.clone()));
+    let project = match (desk.settings.project(named.project.as_deref(), from_file), &missing) {
+        (Some(project), _) => project.value,
+        (None, Some(path)) => return Err(no_file(path)),
+        (None, None) => return Err(no_project()),
+    };
+    crate::names::check("project", &project).map_err(Failure::usage)?;
+    if missing.is_some() && !directory.is_dir() && !directory.as_os_str().is_empty() {
+        let path = escape(&directory.display().to_string());
+        return Err(Failure::usage(format!("there is no directory {path}")));
     }
-    let example = file::EXAMPLE.lines().map(|line| format!("  {line}"));
-    example.fold(failure.help("it says what to run; the smallest useful one is:").help(""), Failure::help)
+    Ok(Job { directory, project, environment, file, missing, image: args.image.clone() })
 }
 
-/// What the cluster was given.
-struct Sent {
-    digest: String,
-    bytes: u64,
-}
-
-/// Packs the directory and makes sure that the cluster stores it.
-async fn send(desk: &mut Desk, client: &Client, job: &Job) -> Result<Sent, Failure> {
-    let bundle = packed(desk, job).await?;
-    let sent = Sent { digest: bundle.digest.clone(), bytes: bundle.bytes };
-    if upload::is_stored(client, &bundle.digest).await? {
-        desk.screen.note(&format!("The cluster has this bundle already ({})", text::bytes(bundle.bytes)));
-        return Ok(sent);
-    }
-    let nodes = upload::upload(client, bundle, &mut desk.screen).await?;
-    let nodes = crate::screen::escape(&nodes.join(", "));
-    desk.screen.note(&format!("Bundle sent ({}), stored on {nodes}", text::bytes(sent.bytes)));
-    Ok(sent)
-}
-
-/// Stops packing when it is dropped, as its thread cannot be.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-async fn packed(desk: &mut Desk, job: &Job) -> Result<Bundle, Failure> {
-    let directory = job.directory.clone();
-    let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
-    let stopped = Arc::clone(&stop.0);
-    let (done, total) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let (counted, of) = (Arc::clone(&done), Arc::clone(&total));
-    let packing = tokio::task::spawn_blocking(move || {
-        bundle::pack(&directory, |done, total| {
-            counted.store(done, Ordering::Relaxed);
-            of.store(total, Ordering::Relaxed);
-            if stopped.load(Ordering::Relaxed) {
-                std::ops::ControlFlow::Break(())
-            } else {
-                std::ops::ControlFlow::Continue(())
-            }
-        })
-    });
-    let bundle =
-        upload::with_bar(&desk.screen, "Packing", &done, &total, packing).await.map_err(Failure::other)?;
-    drop(stop);
-    let bundle = bundle.map_err(|error| match error {
-        BundleError::Write { .. } => Failure::other(error),
-        _ => Failure::usage(error),
-    })?;
-    let files = if bundle.files == 1 { "1 file".to_owned() } else { format!("{} files", bundle.files) };
-    desk.screen.note(&format!("Packed {files} ({})", text::bytes(bundle.bytes)));
-    Ok(bundle)
-}
-
-async fn dry_run(desk: &mut Desk, job: &Job) -> Result<Code, Failure> {
-    let bundle = packed(desk, job).await?;
-    let shown = Shown::of(&job.project, &job.file.spec);
-    if desk.screen.is_json() {
-        desk.screen.object(&json!({
-            "environment": job.environment,
-            "bundle": { "digest": bundle.digest, "bytes": bundle.bytes, "files": bundle.files },
-            "spec": shown,
-        }))?;
-    } else {
-        let spec = toml::to_string(&shown).map_err(Failure::other)?;
-        desk.screen.say(&format!(
-            "# environment: {}\n# bundle: sha256 {} ({} bytes, {} files)\n\n{}",
-            job.environment,
-            bundle.digest,
-            bundle.bytes,
-            bundle.files,
-            spec.trim_end(),
-        ))?;
-    }
-    desk.screen.note("This is what would be deployed; nothing was changed.");
-    Ok(Code::Live)
+/// There is no `temps.toml` where one is needed.
+fn no_file(path: &std::path::Path) -> Failure {
+    let missing = FileError::Missing { path: path.to_owned() };
+    let failure = Failure::usage(&missing);
+    ProjectFile::example()
+        .fold(failure.help("it says what to run; the smallest useful one is:").help(""), Failure::help)
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use temps_core::model::Spec;
+use temps_core::model::{Source, Spec};
 use temps_wire::client::Client;
 use temps_wire::codec;
 use temps_wire::proto::EventId;
@@ -37,7 +37,9 @@ async fn a_deployment_from_directory_to_live() {
 
     let deploy = user.town().deploys[0].clone();
     assert_eq!((deploy.project.as_str(), deploy.environment.as_str()), ("my-app", "production"));
-    assert!(user.town().bundles.contains(&deploy.digest), "the bundle arrived whole");
+    let source: Source = codec::decode(&deploy.source).unwrap();
+    let Source::Bundle { bundle } = &source else { panic!("{source:?}") };
+    assert!(user.town().bundles.contains(&bundle.digest), "the bundle arrived whole");
     let spec: Spec = codec::decode(&deploy.spec).unwrap();
     assert_eq!((spec.processes["web"].command.as_str(), spec.processes["web"].instances), ("./server", 3));
 
@@ -161,7 +163,8 @@ async fn an_interrupt_detaches_and_says_how_to_go_on() {
     user.town().goes_on = true;
     let client = Client::new(user.running.endpoints.clone(), &user.running.token.parse().unwrap());
     let (mut screen, out, _) = screen("", Look::default());
-    let what = Follow { number: 42, lines: Lines::Result, timeout: Duration::from_secs(60) };
+    let what =
+        Follow { number: 42, lines: Lines::Result, timeout: Duration::from_secs(60), with_build: false };
     let paper = out.clone();
     // The user presses Ctrl-C when the last line has appeared.
     let interrupt = async move {

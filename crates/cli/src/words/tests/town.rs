@@ -9,14 +9,15 @@ use temps_core::model::NodeId;
 use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::temps_server::{Temps, TempsServer};
 use temps_wire::proto::{
-    Accepted, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
+    Accepted, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
     CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse,
     CreateTokenRequest, CreateTokenResponse, DeployRequest, Deployment, DeploymentDetail, Event, EventId,
     GetDeploymentRequest, HasBundleRequest, HasBundleResponse, ListDeploymentsRequest,
     ListDeploymentsResponse, ListNodesRequest, ListNodesResponse, ListProjectsRequest, ListProjectsResponse,
-    ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, PutBundleResponse, RollbackRequest,
-    ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
-    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, PutBundleResponse,
+    ResolveImageRequest, ResolveImageResponse, RollbackRequest, ScaleRequest, ScaleResponse,
+    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, WatchDeploymentRequest,
+    WhoAmIRequest, WhoAmIResponse,
 };
 use temps_wire::serve::serve;
 use temps_wire::token::ApiToken;
@@ -41,6 +42,19 @@ pub(super) struct Town {
     /// The script.
     pub(super) events: Vec<Event>,
     pub(super) detail: DeploymentDetail,
+    /// Machines.
+    pub(super) machines: Vec<temps_wire::proto::Node>,
+    /// What names of images mean.
+    pub(super) images: BTreeMap<String, ResolveImageResponse>,
+    /// Lines of the log of a build, and how often it was asked for.
+    pub(super) build_lines: Vec<LogLine>,
+    pub(super) build_asked: Vec<BuildLogRequest>,
+    /// A log of a build breaks after so many lines, once for each number.
+    pub(super) build_breaks: Vec<usize>,
+    /// So many questions for it come before it has begun.
+    pub(super) build_begins_after: usize,
+    /// Events behind this many come only once the log of the build was read.
+    pub(super) held_after: Option<usize>,
     /// A stream of events breaks after so many, once for each number.
     pub(super) breaks: Vec<usize>,
     /// After the events, the stream stays open.
@@ -112,6 +126,34 @@ type Answer<T> = Result<Response<T>, Status>;
 impl Temps for Node {
     type WatchDeploymentStream = BoxStream<'static, Result<Event, Status>>;
     type LogsStream = BoxStream<'static, Result<LogLine, Status>>;
+    type BuildLogStream = BoxStream<'static, Result<LogLine, Status>>;
+
+    async fn resolve_image(&self, request: Request<ResolveImageRequest>) -> Answer<ResolveImageResponse> {
+        let town = self.enter(&request)?;
+        let name = &request.get_ref().reference;
+        let found = town.images.get(name).cloned();
+        found.map(Response::new).ok_or_else(|| Status::not_found(format!("no node has an image {name}")))
+    }
+
+    async fn build_log(&self, request: Request<BuildLogRequest>) -> Answer<Self::BuildLogStream> {
+        let mut town = self.enter(&request)?;
+        town.build_asked.push(*request.get_ref());
+        if town.build_asked.len() <= town.build_begins_after {
+            return Err(Status::not_found("the build has not begun"));
+        }
+        let tail = request.get_ref().tail as usize;
+        let skip = if tail == 0 { 0 } else { town.build_lines.len().saturating_sub(tail) };
+        let mut lines: Vec<Result<LogLine, Status>> =
+            town.build_lines.iter().skip(skip).cloned().map(Ok).collect();
+        if town.build_breaks.is_empty() {
+            // The build ends with its log, and the deployment goes on.
+            town.held_after = None;
+        } else {
+            lines.truncate(town.build_breaks.remove(0));
+            lines.push(Err(Status::unavailable("this node is closing")));
+        }
+        Ok(Response::new(stream::iter(lines).boxed()))
+    }
 
     async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Answer<WhoAmIResponse> {
         drop(self.enter(&request)?);
@@ -192,6 +234,17 @@ impl Temps for Node {
             events.push(Err(Status::unavailable("this node is closing")));
             return Ok(Response::new(stream::iter(events).boxed()));
         }
+        if let Some(held) = town.held_after {
+            let later = events.split_off(held.min(events.len()));
+            let town = Arc::clone(&self.0);
+            let gate = stream::once(async move {
+                while town.lock().unwrap().held_after.is_some() {
+                    tokio::task::yield_now().await;
+                }
+                stream::iter(later)
+            });
+            return Ok(Response::new(stream::iter(events).chain(gate.flatten()).boxed()));
+        }
         let events = stream::iter(events);
         Ok(Response::new(if town.goes_on { events.chain(stream::pending()).boxed() } else { events.boxed() }))
     }
@@ -244,8 +297,7 @@ impl Temps for Node {
     }
 
     async fn list_nodes(&self, request: Request<ListNodesRequest>) -> Answer<ListNodesResponse> {
-        drop(self.enter(&request)?);
-        Ok(Response::new(ListNodesResponse::default()))
+        Ok(Response::new(ListNodesResponse { nodes: self.enter(&request)?.machines.clone() }))
     }
 
     async fn cluster_status(&self, request: Request<ClusterStatusRequest>) -> Answer<ClusterStatusResponse> {

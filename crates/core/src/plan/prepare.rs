@@ -1,0 +1,89 @@
+//! What comes before the first new instance: the image is made and copied, the release command runs.
+//! Until then nothing has changed for users.
+
+use super::{Plan, place};
+use crate::assignment::COPIES;
+use crate::command::Action;
+use crate::model::{
+    ClusterState, Deployment, Environment, Exit, Millis, NodeId, NodeStatus, Phase, Release, Source,
+};
+
+/// Goes on with a deployment that is building or releasing.
+pub(super) fn prepare(
+    state: &ClusterState,
+    environment: &Environment,
+    live: &Deployment,
+    now: Millis,
+    plan: &mut Plan,
+) {
+    if let Some(deadline) = live.deadline {
+        plan.due(now, deadline);
+    }
+    let Some(release) = state.releases.get(&live.to) else { return };
+    let action = match live.phase {
+        Phase::Building => build(state, environment, live, release),
+        Phase::Releasing => command(state, environment, live, release),
+        Phase::Queued
+        | Phase::Stepping
+        | Phase::Watching
+        | Phase::Reverting
+        | Phase::Succeeded
+        | Phase::RolledBack
+        | Phase::Failed
+        | Phase::Cancelled
+        | Phase::Superseded => None,
+    };
+    plan.actions.extend(action);
+}
+
+/// The image is to be made once, and to be on so many nodes that losing one loses nothing.
+fn build(
+    state: &ClusterState,
+    environment: &Environment,
+    live: &Deployment,
+    release: &Release,
+) -> Option<Action> {
+    let builds = |id: NodeId| state.nodes.get(&id).is_some_and(|n| n.status == NodeStatus::Up);
+    if let Some(image) = &release.artifact {
+        let copies = state.up().filter(|n| n.artifacts.contains(&image.digest)).count();
+        if copies >= COPIES.min(state.up().count()).max(1) {
+            return Some(Action::Proceed { deployment: live.id });
+        }
+        if copies > 0 {
+            return None;
+        }
+        // The only node that had it is lost: it is made again.
+    } else if live.builder.is_some_and(builds) {
+        return None;
+    }
+    let node = match &release.source {
+        // Only who has the image can hand it out.
+        Source::Image { node, .. } => Some(*node).filter(|node| builds(*node)),
+        Source::Build { .. } | Source::Bundle { .. } => {
+            let file = release.source.stored().map(|a| a.digest.as_str());
+            place::errand(state, environment, release, file)
+        }
+    };
+    Some(Action::Build { deployment: live.id, node: node? })
+}
+
+/// The release command is started once; how it ended was judged before.
+fn command(
+    state: &ClusterState,
+    environment: &Environment,
+    live: &Deployment,
+    release: &Release,
+) -> Option<Action> {
+    let Some(id) = live.command else {
+        let file = release.artifact.as_ref().map(|a| a.digest.as_str());
+        let node = place::errand(state, environment, release, file)?;
+        return Some(Action::RunReleaseCommand { deployment: live.id, node });
+    };
+    let exit = state.instances.get(&id).and_then(|i| i.exit.as_ref());
+    exit.filter(|exit| is_success(exit)).map(|_| Action::Proceed { deployment: live.id })
+}
+
+/// Whether a release command did what it had to do.
+pub(super) fn is_success(exit: &Exit) -> bool {
+    exit.code == Some(0) && exit.error.is_none() && !exit.asked && !exit.excused
+}
