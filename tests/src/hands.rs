@@ -1,5 +1,6 @@
 //! What somebody does to containers by hand, behind the cluster's back.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -62,11 +63,15 @@ pub fn swap(engine: &Engine, projects: [&str; 2], loads: [&Load; 2]) -> Result<O
     };
     let mut swap =
         Swap { removed: [one.name.clone(), two.name.clone()], strangers: Vec::new(), complete: true };
-    // Created before, so that nothing takes time once an address is free.
-    let created = [(&one, &two), (&two, &one)].map(|(here, other)| create_beside(engine, here, other));
-    for ((here, load), stranger) in [&one, &two].into_iter().zip(loads).zip(created) {
-        let stranger = stranger?;
+    let mut prepared = Vec::new();
+    for (here, other) in [(&one, &two), (&two, &one)] {
+        occupy_below(engine, here, other, &mut swap.strangers)?;
+        // Created before, so that nothing takes time once an address is free.
+        let stranger = create_beside(engine, here, other, "stranger")?;
         swap.strangers.push(stranger.clone());
+        prepared.push(stranger);
+    }
+    for ((here, load), stranger) in [&one, &two].into_iter().zip(loads).zip(prepared) {
         load.strike(|| {
             let gone = remove(engine, here);
             engine.start_container(&stranger)?;
@@ -78,15 +83,31 @@ pub fn swap(engine: &Engine, projects: [&str; 2], loads: [&Load; 2]) -> Result<O
     Ok(Some(swap))
 }
 
+/// An engine gives the lowest address that is free: those below that of `here` are taken.
+fn occupy_below(engine: &Engine, here: &Container, other: &Container, taken: &mut Vec<String>) -> Result {
+    let address = |container: &Container| -> Result<Ipv4Addr> { Ok(container.place()?.1.parse()?) };
+    for n in 0..10 {
+        let id = create_beside(engine, here, other, &format!("filler-{n}"))?;
+        taken.push(id.clone());
+        engine.start_container(&id)?;
+        let started = engine.containers()?.into_iter().find(|container| container.id == id);
+        let started = started.ok_or_else(|| Trouble::new("somebody removed a stranger"))?;
+        if address(&started)? > address(here)? {
+            return engine.remove(&id);
+        }
+    }
+    Ok(())
+}
+
 /// A container with the image of `other` on the network of `here`, which will listen on the same port.
-fn create_beside(engine: &Engine, here: &Container, other: &Container) -> Result<String> {
+fn create_beside(engine: &Engine, here: &Container, other: &Container, what: &str) -> Result<String> {
     let told = engine.inspect(&here.id)?;
     let variables =
         told.pointer("/Config/Env").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let port = variables.iter().find_map(|variable| variable.as_str()?.strip_prefix("PORT="));
     let port = port.ok_or_else(|| Trouble::new(format!("{} is not told its port", here.name)))?;
     let variables = [("PORT", port), ("VERSION", "stranger"), ("TEMPS_PROJECT", other.label("project"))];
-    let name = format!("stranger-beside-{}", here.name);
+    let name = format!("{what}-beside-{}", here.name);
     let (network, _) = here.place()?;
     let stranger =
         Stranger { name: &name, image: &other.image, network, variables: &variables, ..Stranger::default() };

@@ -10,11 +10,11 @@ use temps_tests::ground::Ground;
 use temps_tests::trouble::{Result, Trouble};
 use temps_tests::{check, check_eq, wait};
 
-/// The node of the first event of a kind.
-fn node_of(cluster: &Cluster, deployment: &Deployment, kind: &str) -> Result<usize> {
-    let event = deployment.events.iter().find(|event| event.kind == kind);
-    let event = event.ok_or_else(|| Trouble::new(format!("nothing {kind}: {}", deployment.story())))?;
-    cluster.place_of(&event.node)
+/// The node that built, or builds, the image of a deployment.
+fn builder(cluster: &Cluster, deployment: &Deployment) -> Result<usize> {
+    let event = deployment.events.iter().rfind(|event| event.kind == "building");
+    let event = event.ok_or_else(|| Trouble::new(format!("nothing was built: {}", deployment.story())))?;
+    cluster.place_of(event.text.rsplit(' ').next().unwrap_or_default())
 }
 
 /// A build whose machine dies goes on elsewhere. A rollback whose image was made on a machine that is gone works
@@ -25,17 +25,17 @@ pub(crate) fn builder_and_source(_: &mut Cluster) -> Result {
     let slow = App::quick("v2")?.build_step("ENV MIGRATE_MS=8000\nRUN [\"/hello\", \"migrate\"]");
     let number = cluster.deploy_detached(&slow)?;
     let building = cluster.await_deployment(number, "to be building", DEPLOYMENT, |d| d.has("building"))?;
-    let builder = node_of(&cluster, &building, "building")?;
+    let lost = builder(&cluster, &building)?;
     wait::nap(Duration::from_secs(1))?;
-    cluster.lose(builder)?;
-    let deployment = await_end(&cluster, builder, number)?;
+    cluster.lose(lost)?;
+    let deployment = await_end(&cluster, lost, number)?;
     check_eq!(deployment.phase, "succeeded", "{}", deployment.story());
     check_eq!(deployment.count("building"), 2, "{}", deployment.story());
-    check!(node_of(&cluster, &deployment, "built")? != builder, "{}", deployment.story());
+    check!(builder(&cluster, &deployment)? != lost, "{}", deployment.story());
     cluster.heal()?;
     cluster.settled("hello", 3, "v2")?;
 
-    let source = node_of(&cluster, &first, "built")?;
+    let source = builder(&cluster, &first)?;
     let rest: Vec<usize> = (0..3).filter(|node| *node != source).collect();
     cluster.lose(source)?;
     let up = || {

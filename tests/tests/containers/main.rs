@@ -27,7 +27,7 @@ const CASES: &[(&str, Case)] = &[
     ("a_wrong_port_is_named", contained::ports),
     ("variables_survive_restarts_and_hands", contained::variables),
     ("a_failed_build_leaves_all_as_it_was", images::build_fails),
-    ("images_for_rollbacks_are_kept_and_others_go", images::kept),
+    ("images_for_rollbacks_are_kept", images::kept),
     ("a_tag_is_resolved_once", tags::resolved_once),
     ("a_release_command_runs_once", release::once),
     ("a_failed_release_command_changes_nothing", release::failed),

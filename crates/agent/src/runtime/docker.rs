@@ -43,6 +43,9 @@ use crate::logs::{LogLine, Until};
 
 pub use self::engine::{Engine, EngineError};
 
+/// bollard tells whole requests at lower levels, and values of variables are in them.
+const _: () = assert!(log::STATIC_MAX_LEVEL as usize <= log::LevelFilter::Info as usize);
+
 /// How often a running instance is looked at where no event says that something happened.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 /// How many questions of a listing are asked at once.

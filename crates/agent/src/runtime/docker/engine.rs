@@ -20,8 +20,8 @@ pub(super) const QUICK: Duration = Duration::from_secs(5);
 pub(super) const PING: Duration = Duration::from_secs(2);
 /// For what takes disk or kernel work.
 pub(super) const WORK: Duration = Duration::from_secs(60);
-/// bollard's own limit, which must never be the one that counts. It only covers the head of an answer.
-const BOLLARD_SECONDS: u64 = 3_600;
+/// bollard's own limit, for who asks without one. It only covers the head of an answer.
+const BOLLARD_SECONDS: u64 = 120;
 /// How many times of absence are remembered.
 const ABSENCES: usize = 32;
 
@@ -126,7 +126,10 @@ impl Engine {
     }
 
     /// Asks something, for at most `limit`.
-    pub(super) async fn ask<T, F>(
+    ///
+    /// # Errors
+    /// Why there is no answer, or not the one that was wanted.
+    pub async fn ask<T, F>(
         &self,
         limit: Duration,
         question: impl FnOnce(Docker) -> F,

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bollard::errors::Error as Answer;
 use bollard::models::{EventMessage, EventMessageTypeEnum};
 use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder};
 use futures_util::StreamExt;
@@ -71,18 +72,19 @@ async fn listen(engine: Arc<Engine>, owner: Owner, heard: Arc<Heard>) {
             heard.news.send_modify(|n| *n += 1);
             // Whatever is not understood must not be asked for again.
             since = since_epoch();
-            loop {
+            let broken = loop {
                 match events.next().await {
                     Some(Ok(event)) => heard.take(&owner, &event),
-                    Some(Err(error)) => {
-                        tracing::debug!(%error, "the engine's events broke off");
-                        break;
-                    }
-                    None => break,
+                    Some(Err(error)) => break Some(error),
+                    None => break None,
                 }
                 since = since_epoch();
+            };
+            tracing::debug!(error = ?broken, "the engine's events broke off");
+            // What is not understood is no sign of absence.
+            if !matches!(broken, Some(Answer::JsonDataError { .. } | Answer::JsonSerdeError { .. })) {
+                engine.gone();
             }
-            engine.gone();
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }
