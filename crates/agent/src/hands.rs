@@ -53,6 +53,9 @@ pub(crate) enum Event {
     Current(u64, Instant),
     Started(InstanceId, Result<Running, StartError>),
     Checked(InstanceId, Vitals),
+    /// It does not run any more.
+    Ends(InstanceId),
+    /// How it ended.
     Ended(InstanceId, Exit),
     Stopped(InstanceId, std::io::Result<()>),
     Removed(InstanceId, std::io::Result<()>),
@@ -179,6 +182,7 @@ impl Hands {
             }
             Event::Started(id, outcome) => self.started(id, outcome),
             Event::Checked(id, vitals) => self.checked(id, vitals),
+            Event::Ends(id) => self.ends(id),
             Event::Ended(id, exit) => self.ended(id, exit),
             Event::Stopped(id, outcome) => self.stopped(id, outcome),
             Event::Removed(id, outcome) => self.removed(id, outcome),

@@ -52,6 +52,8 @@ pub(crate) struct Local {
     pub(crate) stop_grace: Duration,
     pub(crate) vitals: Vitals,
     pub(crate) drain: Drain,
+    /// It does not run any more; how it ended is being found out.
+    pub(crate) ended: bool,
     /// It runs and must not: it is ended, and this is how it counts as ended then.
     pub(crate) over: Option<Exit>,
     /// Requests that the stop cuts, and when that was seen.
@@ -75,6 +77,7 @@ impl Local {
             stop_grace,
             vitals: Vitals { seen: Seen::Starting, attempts: 0, last_check: None },
             drain: Drain::default(),
+            ended: false,
             over: None,
             cut: None,
             not_before: None,
@@ -141,7 +144,9 @@ impl Local {
 
     /// Nothing of it runs that should, and nothing of it is about to.
     pub(crate) fn is_down(&self) -> bool {
-        self.over.is_some() || self.running().is_none() && !matches!(self.stage, Stage::Starting)
+        self.ended
+            || self.over.is_some()
+            || self.running().is_none() && !matches!(self.stage, Stage::Starting)
     }
 
     pub(crate) fn end_checks(&mut self) {

@@ -105,6 +105,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// The list cannot be read.
     async fn list(&self) -> io::Result<Vec<Found>>;
 
+    /// Returns once an instance that was started or listed has ended. How may take a moment longer to find
+    /// out: [`Runtime::wait`] tells it.
+    async fn ends(&self, instance: InstanceId) {
+        self.wait(instance).await;
+    }
+
     /// Returns once an instance that was started or listed has ended, with how.
     async fn wait(&self, instance: InstanceId) -> Exit;
 

@@ -14,8 +14,12 @@ pub fn check(state: &ClusterState) -> Result<(), String> {
         if instance.admitted.is_some() && !instance.was_ready {
             return Err(format!("{} is admitted and was never ready", instance.id));
         }
-        if !state.releases.contains_key(&instance.release) {
+        let Some(release) = state.releases.get(&instance.release) else {
             return Err(format!("{} runs a forgotten release", instance.id));
+        };
+        let home = state.environments.get(&instance.environment).and_then(|e| e.home);
+        if !release.spec.volumes.is_empty() && home != Some(instance.node) {
+            return Err(format!("{} is on another node than its volumes", instance.id));
         }
     }
     for deployment in state.deployments.keys() {

@@ -109,6 +109,9 @@ fn disturb(world: &mut World) {
                 web.order = Order::StopFirst;
                 web.exclusive = web.instances == 1;
             }
+            if world.containers && world.rng.random_bool(0.2) {
+                spec.volumes.insert("data".to_owned(), "/data".to_owned());
+            }
             world.deploy(spec, behaviour);
         }
         4 => {

@@ -64,6 +64,8 @@ impl Hands {
     pub(super) fn wait_for_end(&mut self, id: InstanceId) {
         let (runtime, tell) = (Arc::clone(&self.runtime), self.tell.clone());
         self.tasks.spawn(async move {
+            runtime.ends(id).await;
+            let _ = tell.send(Event::Ends(id));
             let _ = tell.send(Event::Ended(id, runtime.wait(id).await));
         });
     }

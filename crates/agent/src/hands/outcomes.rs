@@ -62,6 +62,16 @@ impl Hands {
         }
     }
 
+    /// Nothing is sent to it from now on.
+    pub(super) fn ends(&mut self, id: InstanceId) {
+        if let Some(local) = self.locals.get_mut(&id)
+            && local.running().is_some()
+        {
+            local.end_checks();
+            local.ended = true;
+        }
+    }
+
     pub(super) fn ended(&mut self, id: InstanceId, exit: Exit) {
         let Some(local) = self.locals.get_mut(&id) else { return };
         match &local.stage {

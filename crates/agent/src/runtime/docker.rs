@@ -186,6 +186,38 @@ impl DockerRuntime {
         Ok(Some(Found { instance, digest, stop_grace: Duration::from_millis(stop_grace), condition }))
     }
 
+    /// Returns once an instance does not run any more.
+    async fn end(&self, instance: InstanceId) -> End {
+        let marks = self.marks(instance);
+        let mut news = self.watch.news();
+        loop {
+            news.borrow_and_update();
+            if let Ok(Some(exit)) = marks.exit() {
+                return End::Known(exit);
+            }
+            let record = marks.record().ok().flatten();
+            let started = record.as_ref().and_then(Record::container);
+            match self.look(instance).await {
+                Ok(Some(c)) if c.state == State::Running && is_meant(record.as_ref(), &c) => {}
+                Ok(Some(c)) if c.state == State::Unstarted && started.is_none() => {
+                    let error = Some("it was never started".to_owned());
+                    return End::Known(Exit { error, ..Exit::default() });
+                }
+                Ok(gone) => return End::Seen(gone),
+                Err(error) => {
+                    tracing::debug!(%instance, %error, "not known whether it runs");
+                    if started.is_some_and(|id| self.watch.has_died(id)) {
+                        return End::Seen(None);
+                    }
+                }
+            }
+            tokio::select! {
+                _ = news.changed() => {}
+                () = sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
     /// Instances with a container of ours.
     async fn containers(&self) -> Result<Vec<InstanceId>, EngineError> {
         let labels = [format!("{CLUSTER}={}", self.owner.cluster), format!("{NODE}={}", self.owner.node)];
@@ -198,6 +230,14 @@ impl DockerRuntime {
         };
         Ok(all.await?.into_iter().filter_map(instance).collect())
     }
+}
+
+/// The end of an instance.
+enum End {
+    /// How it ended is known.
+    Known(Exit),
+    /// This is left of it.
+    Seen(Option<Container>),
 }
 
 /// Whether a container runs as the start that was written down.
@@ -222,37 +262,14 @@ impl Runtime for DockerRuntime {
         found.into_iter().filter_map(Result::transpose).collect()
     }
 
+    async fn ends(&self, instance: InstanceId) {
+        self.end(instance).await;
+    }
+
     async fn wait(&self, instance: InstanceId) -> Exit {
-        let marks = self.marks(instance);
-        let mut news = self.watch.news();
-        loop {
-            news.borrow_and_update();
-            if let Ok(Some(exit)) = marks.exit() {
-                return exit;
-            }
-            let record = marks.record().ok().flatten();
-            match self.look(instance).await {
-                Ok(Some(c)) if c.state == State::Running && is_meant(record.as_ref(), &c) => {}
-                Ok(Some(c))
-                    if c.state == State::Unstarted
-                        && record.as_ref().is_none_or(|r| r.container().is_none()) =>
-                {
-                    return Exit { error: Some("it was never started".to_owned()), ..Exit::default() };
-                }
-                Ok(gone) => return exit::judge(self, instance, gone).await,
-                Err(error) => {
-                    tracing::debug!(%instance, %error, "not known whether it runs");
-                    let died =
-                        record.as_ref().and_then(Record::container).is_some_and(|id| self.watch.has_died(id));
-                    if died {
-                        return exit::judge(self, instance, None).await;
-                    }
-                }
-            }
-            tokio::select! {
-                _ = news.changed() => {}
-                () = sleep(LOOK_AGAIN) => {}
-            }
+        match self.end(instance).await {
+            End::Known(exit) => exit,
+            End::Seen(container) => exit::judge(self, instance, container).await,
         }
     }
 

@@ -45,8 +45,8 @@ pub(crate) struct Script {
     pub(crate) hangs: AtomicBool,
     /// What was asked of it, in order.
     done: Mutex<Vec<String>>,
-    /// Ends that are told to who waits for them.
-    ends: watch::Sender<BTreeMap<InstanceId, Exit>>,
+    /// Ends that are told to who waits for them; `None` where how is not known yet.
+    ends: watch::Sender<BTreeMap<InstanceId, Option<Exit>>>,
     news: Notify,
 }
 
@@ -74,11 +74,18 @@ impl Script {
         lock(&self.there).remove(&id);
     }
 
+    /// It ends, and nobody knows how yet.
+    pub(crate) fn begin_end(&self, id: InstanceId) {
+        self.ends.send_modify(|ends| {
+            ends.insert(id, None);
+        });
+    }
+
     /// Its end is told to who waits for it.
     pub(crate) fn end(&self, id: InstanceId, exit: Exit) {
         self.show(id, Condition::Ended(exit.clone()));
         self.ends.send_modify(|ends| {
-            ends.insert(id, exit);
+            ends.insert(id, Some(exit));
         });
     }
 
@@ -126,10 +133,15 @@ impl Runtime for Script {
         Ok(lock(&self.there).iter().map(found).collect())
     }
 
+    async fn ends(&self, instance: InstanceId) {
+        let ended = self.ends.subscribe().wait_for(|ends| ends.contains_key(&instance)).await.is_ok();
+        assert!(ended, "the sender lives as long as this");
+    }
+
     async fn wait(&self, instance: InstanceId) -> Exit {
         let mut ends = self.ends.subscribe();
-        let ended = ends.wait_for(|ends| ends.contains_key(&instance)).await;
-        ended.map(|ends| ends[&instance].clone()).expect("the sender lives as long as this")
+        let ended = ends.wait_for(|ends| ends.get(&instance).is_some_and(Option::is_some)).await;
+        ended.ok().and_then(|ends| ends[&instance].clone()).expect("the sender lives as long as this")
     }
 
     async fn changed(&self) {

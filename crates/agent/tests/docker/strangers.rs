@@ -133,6 +133,28 @@ async fn a_project_has_one_network_whoever_is_faster() {
     .await;
 }
 
+/// The engine starts nothing in a network whose name another has, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_networks_of_a_project_one_is_left() {
+    with_engine("of_two_networks_of_a_project_one_is_left", |place| async move {
+        let name = format!("temps-{}-shop", place.cluster);
+        for _ in 0..2 {
+            let labels = [("cluster", place.cluster.as_str()), ("node", "n1"), ("project", "shop")];
+            let labels = labels.map(|(name, value)| (format!("dev.temps.{name}"), value.to_owned()));
+            let request = NetworkCreateRequest {
+                name: name.clone(),
+                labels: Some(HashMap::from(labels)),
+                ..NetworkCreateRequest::default()
+            };
+            place.docker.create_network(request).await.expect("created");
+        }
+        place.runtime().start(&place.job(I7, "/app wait")).await.expect("started");
+        let all = place.docker.list_networks(None).await.expect("listed");
+        assert_eq!(all.iter().filter(|network| network.name.as_ref() == Some(&name)).count(), 1);
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_s_network_is_not_used() {
     with_engine("a_stranger_s_network_is_not_used", |place| async move {

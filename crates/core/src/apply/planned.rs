@@ -159,6 +159,9 @@ impl Change<'_> {
             return;
         }
         let (environment, release) = (found.environment, found.to);
+        if !self.settle_in(environment, release, node) {
+            return;
+        }
         self.state.last.instance += 1;
         let instance = InstanceId(self.state.last.instance);
         let created = Instance {
@@ -167,19 +170,17 @@ impl Change<'_> {
             ..Instance::new(instance, environment, release, RELEASE_PROCESS, node)
         };
         self.state.instances.insert(instance, created);
-        self.settle_in(environment, release, node);
         if let Some(found) = self.state.deployments.get_mut(&id) {
             found.command = Some(instance);
         }
         self.emit(Some(id), Some(environment), What::ReleaseStarted { instance, node });
     }
 
-    /// The first node that runs something with volumes is where they are.
-    fn settle_in(&mut self, environment: EnvironmentId, release: ReleaseId, node: NodeId) {
+    /// The first node that runs something with volumes is where they are, and nothing with volumes runs elsewhere.
+    fn settle_in(&mut self, environment: EnvironmentId, release: ReleaseId, node: NodeId) -> bool {
         let has_volumes = self.state.releases.get(&release).is_some_and(|r| !r.spec.volumes.is_empty());
-        if let Some(environment) = self.state.environments.get_mut(&environment).filter(|_| has_volumes) {
-            environment.home.get_or_insert(node);
-        }
+        let environment = self.state.environments.get_mut(&environment).filter(|_| has_volumes);
+        environment.is_none_or(|environment| *environment.home.get_or_insert(node) == node)
     }
 
     fn start(
@@ -191,7 +192,8 @@ impl Change<'_> {
         slot: u32,
         node: NodeId,
     ) {
-        if !self.state.releases.contains_key(&release) || !self.state.nodes.contains_key(&node) {
+        let known = self.state.releases.contains_key(&release) && self.state.nodes.contains_key(&node);
+        if !known || !self.settle_in(environment, release, node) {
             return;
         }
         self.state.last.instance += 1;
@@ -203,7 +205,6 @@ impl Change<'_> {
             ..Instance::new(id, environment, release, process, node)
         };
         self.state.instances.insert(id, instance);
-        self.settle_in(environment, release, node);
         self.emit_live(environment, What::Starting { instance: id, node });
     }
 

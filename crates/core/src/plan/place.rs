@@ -16,18 +16,27 @@ impl Planned {
 }
 
 /// Nodes that can run instances of a release: they count, take instances, have what runs it and the labels it
-/// requires, and its volumes where it has some.
+/// requires. Where it has volumes, only the one that has them, or that will: all of one plan must come together.
 pub(super) fn candidates<'a>(
     state: &'a ClusterState,
     environment: &'a Environment,
     release: &'a Release,
 ) -> impl Iterator<Item = &'a Node> {
-    let home = environment.home.filter(|_| !release.spec.volumes.is_empty());
-    state
-        .up()
-        .filter(|n| !n.cordoned && n.facts.trouble.is_none() && n.can_run(release.source.runtime()))
-        .filter(|n| n.has_labels(&release.spec.placement.require))
-        .filter(move |n| home.is_none_or(|home| home == n.id))
+    let able = || {
+        state
+            .up()
+            .filter(|n| !n.cordoned && n.facts.trouble.is_none() && n.can_run(release.source.runtime()))
+            .filter(|n| n.has_labels(&release.spec.placement.require))
+    };
+    let emptiest = || able().map(|n| n.id).min_by_key(|id| (load(state, *id), *id));
+    let volumes = !release.spec.volumes.is_empty();
+    let home = volumes.then(|| environment.home.or_else(emptiest)).flatten();
+    able().filter(move |n| home.is_none_or(|home| home == n.id))
+}
+
+/// How many instances a node has.
+fn load(state: &ClusterState, node: NodeId) -> usize {
+    state.instances.values().filter(|i| i.node == node && i.occupies()).count()
 }
 
 /// The candidate with the fewest instances of the release's process, then of the process, then at all. Where
@@ -73,8 +82,7 @@ pub(super) fn errand(
     candidates(state, environment, release)
         .min_by_key(|n| {
             let lacks = file.is_some_and(|digest| !n.artifacts.contains(digest));
-            let busy = state.instances.values().filter(|i| i.node == n.id && i.occupies()).count();
-            (lacks, busy, n.id)
+            (lacks, load(state, n.id), n.id)
         })
         .map(|n| n.id)
 }

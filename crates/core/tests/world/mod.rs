@@ -43,7 +43,7 @@ pub(crate) struct World {
     /// Proposals under way: when they arrive, and what.
     flying: Vec<(Millis, Command)>,
     pub(crate) stale_plans: u64,
-    containers: bool,
+    pub(crate) containers: bool,
     /// Checked after each entry, on top of the invariants.
     pub(crate) also: fn(&ClusterState) -> Result<(), String>,
 }

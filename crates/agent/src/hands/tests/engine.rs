@@ -161,6 +161,16 @@ async fn who_waits_for_an_end_knows_better_than_a_list_that_does_not_show_it() {
 }
 
 #[tokio::test]
+async fn what_has_ended_gets_nothing_more_before_it_is_known_how() {
+    let mut bench = Bench::with_running(worker(Want::Run, Seen::Ready), running("first", None)).await;
+    bench.script.begin_end(I7);
+    bench.until("it gets nothing", |b| b.view.borrow().down.contains(&I7)).await;
+    assert_eq!((bench.exit(), bench.last_told()), (None, None));
+    bench.script.end(I7, Exit { code: Some(3), ..Exit::default() });
+    bench.until("its end", |b| b.exit().is_some_and(|e| e.code == Some(3))).await;
+}
+
+#[tokio::test]
 async fn what_cannot_start_now_waits_says_why_and_starts_once() {
     let mut bench = Bench::new();
     for _ in 0..2 {

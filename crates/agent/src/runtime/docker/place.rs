@@ -12,9 +12,10 @@ use super::create::{labels, volume_labels};
 use super::engine::{Engine, EngineError, QUICK, WORK};
 use crate::runtime::Job;
 
-/// The network of a project, by id: names of networks are not unique.
+/// The network of a project, by id: names of networks are not unique, and the engine starts nothing in one
+/// whose name another has, too.
 pub(super) async fn network(engine: &Engine, owner: &Owner, project: &str) -> Result<String, EngineError> {
-    if let Some(id) = find(engine, owner, project).await? {
+    if let Some(id) = the_one(engine, owner, project).await? {
         return Ok(id);
     }
     let request = NetworkCreateRequest {
@@ -23,29 +24,29 @@ pub(super) async fn network(engine: &Engine, owner: &Owner, project: &str) -> Re
         labels: Some(labels(owner, project)),
         ..NetworkCreateRequest::default()
     };
-    let created = engine.ask(WORK, |docker| async move { docker.create_network(request).await }).await;
-    let created = match created {
-        Ok(created) => created.id,
+    match engine.ask(WORK, |docker| async move { docker.create_network(request).await }).await {
         // Somebody else was faster.
-        Err(EngineError::Conflict(_)) => String::new(),
+        Ok(_) | Err(EngineError::Conflict(_)) => {}
         Err(error) => return Err(with_hint(error)),
-    };
-    match find(engine, owner, project).await? {
-        Some(id) => {
-            if id != created && !created.is_empty() {
-                remove(engine, &created).await;
-            }
-            Ok(id)
-        }
-        None => Err(EngineError::Away {
-            socket: engine.socket().to_string_lossy().into_owned(),
-            why: "a network that was just created is gone".to_owned(),
-        }),
     }
+    the_one(engine, owner, project).await?.ok_or_else(|| EngineError::Away {
+        socket: engine.socket().to_string_lossy().into_owned(),
+        why: "a network that was just created is gone".to_owned(),
+    })
 }
 
-/// All who look see the same one where there are several.
-async fn find(engine: &Engine, owner: &Owner, project: &str) -> Result<Option<String>, EngineError> {
+/// The first one, and from now on the only one.
+async fn the_one(engine: &Engine, owner: &Owner, project: &str) -> Result<Option<String>, EngineError> {
+    let mut all = find(engine, owner, project).await?.into_iter();
+    let first = all.next();
+    for another in all {
+        remove(engine, &another).await;
+    }
+    Ok(first)
+}
+
+/// The networks of a project by id, the oldest first, so that all who look choose the same.
+async fn find(engine: &Engine, owner: &Owner, project: &str) -> Result<Vec<String>, EngineError> {
     let name = owner.network(project);
     // The filter finds parts of names too.
     let filters = HashMap::from([("name", vec![name.as_str()])]);
@@ -57,14 +58,14 @@ async fn find(engine: &Engine, owner: &Owner, project: &str) -> Result<Option<St
         let has = network.labels.clone().unwrap_or_default();
         wanted.iter().all(|(name, value)| has.get(name) == Some(value))
     };
-    let first = named.iter().filter(is_ours).min_by_key(|n| (n.created.clone(), n.id.clone()));
-    match first {
-        Some(network) => Ok(network.id.clone()),
-        None if named.is_empty() => Ok(None),
-        None => Err(EngineError::Refused(format!(
+    if named.iter().any(|network| !is_ours(&network)) {
+        return Err(EngineError::Refused(format!(
             "the network {name} exists and is not of this cluster: remove or rename it"
-        ))),
+        )));
     }
+    let mut ours: Vec<_> = named.into_iter().map(|n| (n.created, n.id)).collect();
+    ours.sort();
+    Ok(ours.into_iter().filter_map(|(_, id)| id).collect())
 }
 
 fn with_hint(error: EngineError) -> EngineError {
@@ -84,9 +85,11 @@ pub(super) async fn leave(engine: &Engine, owner: &Owner, project: &str) {
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let left = engine.ask(QUICK, |docker| async move { docker.list_containers(Some(options)).await }).await;
     if left.is_ok_and(|left| left.is_empty())
-        && let Ok(Some(id)) = find(engine, owner, project).await
+        && let Ok(ids) = find(engine, owner, project).await
     {
-        remove(engine, &id).await;
+        for id in ids {
+            remove(engine, &id).await;
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Every step can have been done before by a server that ended in between.
 
+use std::time::Duration;
+
 use bollard::models::ImageConfig;
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use temps_core::model::Form;
@@ -16,6 +18,8 @@ use crate::runtime::{Job, Running, StartError};
 
 /// How often what is in the way is cleared before it counts as a failure.
 const TRIES: usize = 3;
+/// How long after that it is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 impl From<EngineError> for StartError {
     fn from(error: EngineError) -> Self {
@@ -44,7 +48,10 @@ pub(super) async fn start(runtime: &DockerRuntime, job: &Job) -> Result<Running,
     for _ in 0..TRIES {
         match step(runtime, job, &marks).await? {
             Try::Runs(container) => return runtime.begun(&marks, &container).map_err(StartError::from),
-            Try::Again(why) => obstacle = why,
+            Try::Again(why) => {
+                obstacle = why;
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
     Err(StartError::NotNow(obstacle))
@@ -116,24 +123,28 @@ async fn make(runtime: &DockerRuntime, job: &Job, marks: &Marks, name: &str) -> 
         runtime.engine.ask(WORK, |docker| async move { docker.create_container(Some(options), body).await });
     let id = match creating.await {
         Ok(created) => created.id,
-        Err(EngineError::Conflict(why)) => return Ok(Try::Again(why)),
-        Err(EngineError::Missing(why)) => {
-            return Err(StartError::NotNow(format!("its image was removed meanwhile: {why}")));
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => return again(error),
     };
     let container = id.as_str();
     let starting =
         runtime.engine.ask(WORK, |docker| async move { docker.start_container(container, None).await });
     match starting.await {
         Ok(()) => {}
-        Err(EngineError::Missing(why)) => return Ok(Try::Again(why)),
-        Err(EngineError::Conflict(why)) => return Ok(Try::Again(why)),
-        Err(error) => return Err(error.into()),
+        Err(error) => return again(error),
     }
     match Container::find(&runtime.engine, &runtime.owner, &id, QUICK).await? {
         Some(container) if container.state != State::Unstarted => Ok(Try::Runs(container)),
         _ => Ok(Try::Again("its container was removed while it was started".to_owned())),
+    }
+}
+
+/// Whether it may go well the next time: what it needs was removed meanwhile, or something is in the way that
+/// others are about to remove, such as another network of the same name.
+fn again(error: EngineError) -> Result<Try, StartError> {
+    match error {
+        EngineError::Missing(why) | EngineError::Conflict(why) => Ok(Try::Again(why)),
+        EngineError::Refused(why) if why.contains("is ambiguous") => Ok(Try::Again(why)),
+        error => Err(error.into()),
     }
 }
 

@@ -4,8 +4,8 @@ use super::{Cluster, bundle, web};
 use crate::assignment::assignment;
 use crate::command::{Command, Observation};
 use crate::model::{
-    Artifact, Cause, Exit, Form, InstanceId, NodeFacts, NodeId, Phase, ReleaseCommand, RuntimeKind, Seen,
-    Source,
+    Artifact, Cause, Exit, Form, InstanceId, NodeFacts, NodeId, Phase, ProcessSpec, ReleaseCommand,
+    RuntimeKind, Seen, Source,
 };
 
 const N1: NodeId = NodeId(1);
@@ -262,4 +262,21 @@ fn a_rollback_runs_no_release_command() {
     cluster.write(Command::Rollback { project, environment, to: None });
     let planned = cluster.plan();
     assert!(planned[0].starts_with("start 0"), "{planned:?}");
+}
+
+#[test]
+fn what_has_volumes_runs_where_they_are_from_the_first_plan_on() {
+    let mut cluster = Cluster::with_containers().live();
+    let mut spec = web(2);
+    spec.volumes.insert("data".to_owned(), "/data".to_owned());
+    let worker = ProcessSpec { command: "./work".to_owned(), instances: 2, ..ProcessSpec::default() };
+    spec.processes.insert("worker".to_owned(), worker);
+    cluster.deploy_as(build('c'), spec);
+    assert_eq!(cluster.plan(), ["build on n2"], "the emptiest");
+    cluster.built(2, 'd');
+    cluster.stores(1, 'd');
+    let planned = cluster.plan();
+    let started: Vec<_> = planned.iter().filter(|word| word.starts_with("start")).collect();
+    assert!(started.len() >= 2, "{planned:?}");
+    assert!(started.iter().all(|word| word.ends_with("on n2")), "{planned:?}");
 }
