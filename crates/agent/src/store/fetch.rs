@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
+use futures_util::TryStreamExt;
 use temps_core::model::{Artifact, Form, NodeId};
 use tokio::fs::{self, OpenOptions};
 use tokio::io::AsyncWriteExt;
@@ -15,6 +16,9 @@ use super::{
     CHUNKS, Chunks, IMAGES, Manifest, PARTIAL, PARTIAL_CHUNKS, Piece, Store, StoreError, check_digest,
     hash_of, sync_dir,
 };
+
+/// A holder that sends nothing for so long is given up for the next one.
+const SILENCE: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(20) };
 
 /// How artifacts are read from other nodes.
 #[async_trait]
@@ -146,10 +150,11 @@ impl Source<'_> {
             file.set_len(0).await?;
             got = 0;
         }
-        let mut content = self.fetch.fetch(&self.holders, digest, got).await?;
-        while let Some(chunk) = content.next().await {
-            let chunk = match chunk {
-                Ok(chunk) => chunk,
+        let mut content = heard(self.fetch.fetch(&self.holders, digest, got)).await?;
+        loop {
+            let chunk = match heard(content.try_next()).await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
                 Err(error) => {
                     file.flush().await?;
                     return Err(error.into());
@@ -172,6 +177,12 @@ impl Source<'_> {
         }
         Ok(())
     }
+}
+
+/// What a node answers, unless it is silent for too long.
+async fn heard<T>(answer: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let silent = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "the node that has it sends nothing"));
+    tokio::time::timeout(SILENCE, answer).await.unwrap_or_else(silent)
 }
 
 /// Whether a complete file is what its name says; it is on the disk then.

@@ -76,8 +76,10 @@ async fn what_is_not_what_its_name_says_is_not_stored() {
     assert_eq!(incoming.count(), 0);
 }
 
-/// Nodes that have some content and break off after some bytes of each answer.
+/// Nodes that have some content and break off, or fall silent, after some bytes of each answer.
+#[derive(Default)]
 struct Nodes {
+    silent: bool,
     content: BTreeMap<NodeId, (Vec<u8>, usize)>,
     asked: Mutex<Vec<(NodeId, u64)>>,
 }
@@ -91,6 +93,9 @@ impl Fetch for Nodes {
             let rest = &content[usize::try_from(offset).expect("small")..];
             let mut answer = chunks(&rest[..rest.len().min(*limit)]);
             if rest.len() > *limit {
+                if self.silent {
+                    return Ok(stream::iter(answer).chain(stream::pending()).boxed());
+                }
                 answer.push(Err(io::Error::other("broken off")));
             }
             return Ok(stream::iter(answer).boxed());
@@ -106,7 +111,7 @@ async fn a_fetch_goes_on_at_another_holder_where_the_last_one_stopped() {
     let what = artifact(&good);
     let nodes = Nodes {
         content: BTreeMap::from([(NodeId(2), (good.clone(), 7)), (NodeId(3), (good.clone(), 6))]),
-        asked: Mutex::new(Vec::new()),
+        ..Nodes::default()
     };
     let holders = [NodeId(1), NodeId(2), NodeId(3)];
     assert!(store.fetch(&what, &holders[..2], &nodes).await.is_err());
@@ -128,8 +133,20 @@ async fn a_holder_with_wrong_content_does_not_spoil_the_others() {
         (NodeId(2), (b"01234567890000".to_vec(), 100)),
         (NodeId(3), (good.clone(), 100)),
     ]);
-    let nodes = Nodes { content, asked: Mutex::new(Vec::new()) };
+    let nodes = Nodes { content, ..Nodes::default() };
     assert!(store.fetch(&what, &[], &nodes).await.is_err());
     store.fetch(&what, &[NodeId(1), NodeId(2), NodeId(3)], &nodes).await.expect("fetched");
     assert_eq!(self::content(&store, &what.digest, 0).await, good);
+}
+
+#[tokio::test]
+async fn a_silent_holder_holds_nobody_up() {
+    let (_dir, store) = store();
+    let good = b"0123456789abcdefghij".to_vec();
+    let what = artifact(&good);
+    let content = BTreeMap::from([(NodeId(1), (good.clone(), 7)), (NodeId(2), (good.clone(), 100))]);
+    let nodes = Nodes { content, silent: true, ..Nodes::default() };
+    store.fetch(&what, &[NodeId(1), NodeId(2)], &nodes).await.expect("fetched");
+    let asked = nodes.asked.lock().expect("not poisoned").clone();
+    assert_eq!(asked, [(NodeId(1), 0), (NodeId(2), 7)]);
 }
