@@ -18,7 +18,7 @@ use super::{
 };
 
 /// A holder that sends nothing for so long is given up for the next one.
-const SILENCE: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(20) };
+const SILENCE: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(20) };
 
 /// How artifacts are read from other nodes.
 #[async_trait]
