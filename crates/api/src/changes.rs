@@ -7,8 +7,9 @@ use temps_core::model::{DeploymentId, Opaque};
 use temps_ledger::Proposal;
 use temps_wire::proto::{
     Accepted, CancelRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
-    CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest, RollbackRequest,
-    ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse,
+    CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest, PauseRequest,
+    PromoteRequest, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest,
+    SetVariablesResponse,
 };
 use temps_wire::token::{ApiToken, Fingerprint, JoinToken};
 use tonic::Status;
@@ -61,10 +62,35 @@ pub(crate) async fn rollback(desk: &Desk, caller: Caller, request: RollbackReque
 }
 
 pub(crate) async fn cancel(desk: &Desk, caller: Caller, request: CancelRequest) -> Answer<Accepted> {
-    let command = Command::Cancel { deployment: DeploymentId(request.deployment) };
-    let receipt = desk.propose(&caller, command).await?;
+    let deployment = DeploymentId(request.deployment);
+    direct(desk, &caller, deployment, Command::Cancel { deployment }).await
+}
+
+pub(crate) async fn pause(desk: &Desk, caller: Caller, request: PauseRequest) -> Answer<Accepted> {
+    let deployment = DeploymentId(request.deployment);
+    direct(desk, &caller, deployment, Command::Pause { deployment }).await
+}
+
+pub(crate) async fn resume(desk: &Desk, caller: Caller, request: ResumeRequest) -> Answer<Accepted> {
+    let deployment = DeploymentId(request.deployment);
+    direct(desk, &caller, deployment, Command::Resume { deployment }).await
+}
+
+pub(crate) async fn promote(desk: &Desk, caller: Caller, request: PromoteRequest) -> Answer<Accepted> {
+    let deployment = DeploymentId(request.deployment);
+    direct(desk, &caller, deployment, Command::Promote { deployment, all: request.all }).await
+}
+
+/// A command about a deployment that is under way.
+async fn direct(
+    desk: &Desk,
+    caller: &Caller,
+    deployment: DeploymentId,
+    command: Command,
+) -> Answer<Accepted> {
+    let receipt = desk.propose(caller, command).await?;
     let no_change = matches!(receipt.outcome, Outcome::NoChange(_));
-    Ok(Accepted { deployment: request.deployment, no_change })
+    Ok(Accepted { deployment: deployment.0, no_change })
 }
 
 pub(crate) async fn scale(desk: &Desk, caller: Caller, request: ScaleRequest) -> Answer<ScaleResponse> {

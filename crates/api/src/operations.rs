@@ -10,10 +10,10 @@ use temps_wire::proto::{
     CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail, Event, GetDeploymentRequest,
     HasBundleRequest, HasBundleResponse, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest,
     ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
-    ListVariablesResponse, LogLine, LogsRequest, PutBundleResponse, ResolveImageRequest,
-    ResolveImageResponse, RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest,
-    SetVariablesResponse, StatusRequest, StatusResponse, WatchDeploymentRequest, WhoAmIRequest,
-    WhoAmIResponse,
+    ListVariablesResponse, LogLine, LogsRequest, PauseRequest, PromoteRequest, PutBundleResponse,
+    ResolveImageRequest, ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse,
+    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, WatchDeploymentRequest,
+    WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -63,6 +63,9 @@ operations! {
     deploy: DeployRequest => Accepted, Deployer, "deploying", changes::deploy;
     rollback: RollbackRequest => Accepted, Deployer, "rolling back", changes::rollback;
     cancel: CancelRequest => Accepted, Deployer, "cancelling", changes::cancel;
+    pause: PauseRequest => Accepted, Deployer, "pausing", changes::pause;
+    resume: ResumeRequest => Accepted, Deployer, "resuming", changes::resume;
+    promote: PromoteRequest => Accepted, Deployer, "promoting", changes::promote;
     scale: ScaleRequest => ScaleResponse, Deployer, "scaling", changes::scale;
     set_variables: SetVariablesRequest => SetVariablesResponse, Deployer, "setting variables", changes::set_variables;
     create_project: CreateProjectRequest => CreateProjectResponse, Deployer, "creating a project", changes::create_project;

@@ -68,6 +68,7 @@ impl<'a> Views<'a> {
             rollback_target: self.rollback_targets.contains(&d.id),
             source: release.map(|r| given(&r.source)).unwrap_or_default(),
             image: release.map(image).unwrap_or_default(),
+            paused: d.paused.clone().unwrap_or_default(),
         }
     }
 

@@ -51,6 +51,7 @@ pub(crate) fn deployment(d: &Deployment) -> Value {
         "rollback_target": d.rollback_target,
         "source": text(&d.source),
         "image": text(&d.image),
+        "paused": text(&d.paused),
     })
 }
 

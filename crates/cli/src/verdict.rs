@@ -11,6 +11,13 @@ use crate::screen::escape;
 /// How many log lines of the instance at fault are shown.
 const LOG_LINES: usize = 20;
 
+/// How a deployment stands, in a word or two.
+#[must_use]
+pub(crate) fn stands(d: &Deployment) -> String {
+    let paused = if d.paused.is_empty() { "" } else { ", paused" };
+    format!("{}{paused}", escape(&d.phase))
+}
+
 /// The whole text.
 #[must_use]
 pub(crate) fn text_of(detail: &DeploymentDetail) -> String {
@@ -30,7 +37,7 @@ pub(crate) fn text_of(detail: &DeploymentDetail) -> String {
             | Phase::Reverting,
         )
         | None => {
-            format!("{} is {}.", subject(&deployment), escape(&deployment.phase))
+            format!("{} is {}.", subject(&deployment), stands(&deployment))
         }
     }
 }

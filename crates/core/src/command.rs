@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 /// The format version of [`Entry`]; a node refuses entries of a newer one.
-pub const ENTRY_VERSION: u16 = 2;
+pub const ENTRY_VERSION: u16 = 3;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +105,23 @@ pub enum Command {
     Cancel {
         /// Which.
         deployment: DeploymentId,
+    },
+    /// Lets a deployment wait after its current step, without a deadline.
+    Pause {
+        /// Which.
+        deployment: DeploymentId,
+    },
+    /// Lets a paused deployment go on.
+    Resume {
+        /// Which.
+        deployment: DeploymentId,
+    },
+    /// Ends the hold of a deployment's current step, and resumes it.
+    Promote {
+        /// Which.
+        deployment: DeploymentId,
+        /// The holds of all later steps, too.
+        all: bool,
     },
     /// Changes the number of wanted instances.
     Scale {

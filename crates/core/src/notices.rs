@@ -33,6 +33,10 @@ fn is_worth_telling(what: &What) -> bool {
         | What::Removed { .. }
         | What::Crashed { .. }
         | What::Watching { .. }
+        | What::Share { .. }
+        | What::Paused { .. }
+        | What::Resumed { .. }
+        | What::Promoted { .. }
         | What::Scaled { .. }
         | What::NodeJoined { .. } => false,
     }

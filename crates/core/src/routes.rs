@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::withdrawn_everywhere;
-use crate::model::{ClusterState, Environment, Instance, NodeId, Project, ReleaseId, Seen, Spec, Want};
-use crate::table::{Choice, Peer, Route, Table, Target};
+use crate::model::{
+    ClusterState, Deployment, Environment, Instance, NodeId, Phase, Project, ReleaseId, Seen, Spec, Strategy,
+    Want,
+};
+use crate::table::{Choice, Peer, Route, SHARES, Sticky, Table, Target};
 
 /// The table of `node`'s edge.
 #[must_use]
@@ -15,7 +18,7 @@ pub fn routes(state: &ClusterState, node: NodeId) -> Table {
         for (host, prefix) in claims(state, environment) {
             by_prefix.entry(prefix).or_default().insert(host);
         }
-        let choices = choices(state, environment);
+        let (choices, sticky) = choices(state, environment);
         let local = local(state, environment, node, &choices);
         for (path_prefix, hosts) in by_prefix {
             routes.push(Route {
@@ -23,6 +26,7 @@ pub fn routes(state: &ClusterState, node: NodeId) -> Table {
                 hosts: hosts.into_iter().collect(),
                 path_prefix,
                 choices: choices.clone(),
+                sticky: sticky.clone(),
                 local: local.clone(),
             });
         }
@@ -79,7 +83,7 @@ fn is_http(state: &ClusterState, instance: &Instance) -> bool {
     release.and_then(|r| r.spec.processes.get(&instance.process)).is_some_and(|p| p.http)
 }
 
-fn choices(state: &ClusterState, environment: &Environment) -> Vec<Choice> {
+fn choices(state: &ClusterState, environment: &Environment) -> (Vec<Choice>, Option<Sticky>) {
     let admitted = || {
         state
             .instances
@@ -100,13 +104,55 @@ fn choices(state: &ClusterState, environment: &Environment) -> Vec<Choice> {
             *counts.entry((instance.release, instance.node)).or_default() += 1;
         }
         if !counts.is_empty() {
-            return counts
-                .into_iter()
-                .map(|((release, node), weight)| Choice { release, node, weight })
-                .collect();
+            return shared(state, environment, counts);
         }
     }
-    Vec::new()
+    (Vec::new(), None)
+}
+
+/// Each instance gets the same share, unless a deployment gives its release another one.
+fn shared(
+    state: &ClusterState,
+    environment: &Environment,
+    counts: BTreeMap<(ReleaseId, NodeId), u32>,
+) -> (Vec<Choice>, Option<Sticky>) {
+    let live = state.live(environment.id).filter(|d| d.phase == Phase::Stepping);
+    let new = live.map(|d| d.to);
+    let sum = |of_new: bool| {
+        counts.iter().filter(|((r, _), _)| (Some(*r) == new) == of_new).map(|(_, n)| *n).sum::<u32>()
+    };
+    let (ours, others) = (sum(true), sum(false));
+    // Where one of them has nothing that serves, the other serves all.
+    let leading = live.and_then(Deployment::leading).filter(|_| ours > 0 && others > 0);
+    // What was reached by shares is not given back when the rest is replaced.
+    let percent = leading.and_then(|(_, progress)| {
+        let step = progress.steps.get(progress.at)?;
+        let reached = || progress.steps[..progress.at].iter().rev().find_map(|step| step.weight);
+        let is_less = |percent: &u32| ours.saturating_mul(100) < percent.saturating_mul(ours + others);
+        step.weight.or_else(|| reached().filter(is_less))
+    });
+    let weight = |release: ReleaseId, count: u32| match percent {
+        None => count,
+        Some(percent) if Some(release) == new => count.saturating_mul(percent).saturating_mul(others),
+        Some(percent) => count.saturating_mul(100_u32.saturating_sub(percent)).saturating_mul(ours),
+    };
+    let sticky = live.filter(|_| ours > 0 && others > 0).and_then(|live| {
+        let rules = &state.releases.get(&live.to)?.spec.deploy;
+        let cookie = rules.sticky.clone().filter(|_| rules.strategy == Strategy::Canary)?;
+        let share = match percent {
+            Some(percent) => percent * (SHARES / 100),
+            None => u32::try_from(u64::from(ours) * u64::from(SHARES) / u64::from(ours + others))
+                .unwrap_or(SHARES),
+        };
+        Some(Sticky { cookie, release: live.to, share })
+    });
+    let choices = counts.iter().map(|((release, node), count)| Choice {
+        release: *release,
+        node: *node,
+        weight: weight(*release, *count),
+        instances: *count,
+    });
+    (choices.collect(), sticky)
 }
 
 fn local(state: &ClusterState, environment: &Environment, node: NodeId, choices: &[Choice]) -> Vec<Target> {

@@ -32,9 +32,27 @@ pub struct Route {
     pub path_prefix: String,
     /// Where a request may go; this node included.
     pub choices: Vec<Choice>,
+    /// Which clients go to which release, where that is not left to the weights.
+    #[serde(default)]
+    pub sticky: Option<Sticky>,
     /// Instances on this node, those that only finish requests included.
     pub local: Vec<Target>,
 }
+
+/// Sends each client to one of two releases for as long as the shares let it: a client whose cookie falls below
+/// the share goes to the release, and one who went there stays when the share grows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sticky {
+    /// The name of the cookie whose value decides.
+    pub cookie: String,
+    /// The release that gets the share.
+    pub release: ReleaseId,
+    /// The share, of [`SHARES`].
+    pub share: u32,
+}
+
+/// All requests, in the unit of [`Sticky::share`].
+pub const SHARES: u32 = 10_000;
 
 /// A release on a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,6 +63,9 @@ pub struct Choice {
     pub node: NodeId,
     /// Relative share; 0 is never chosen.
     pub weight: u32,
+    /// Of how many instances that is the share.
+    #[serde(default)]
+    pub instances: u32,
 }
 
 /// An instance on this node.

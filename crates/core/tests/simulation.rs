@@ -6,12 +6,12 @@
 
 mod world;
 
-use proptest::prelude::{ProptestConfig, Strategy, any, proptest};
+use proptest::prelude::{ProptestConfig, Strategy as _, any, proptest};
 use rand::Rng;
 use temps_core::apply::apply;
 use temps_core::assignment::{assignment, served_everywhere};
 use temps_core::command::{Command, ENTRY_VERSION, Entry, Made};
-use temps_core::model::{ClusterState, NodeId, Order, Phase, ReleaseCommand};
+use temps_core::model::{CanaryStep, ClusterState, NodeId, Order, Phase, ReleaseCommand, Spec, Strategy};
 use temps_core::plan::plan;
 use temps_core::routes::routes;
 use world::{Behaviour, TICK, Weather, World, spec};
@@ -66,6 +66,12 @@ fn storm(seed: u64) -> World {
         world.tick();
     }
     world.weather = Weather::Calm;
+    // What an operator paused waits for him, for ever.
+    for deployment in world.state.deployments.keys().copied().collect::<Vec<_>>() {
+        if world.state.deployments[&deployment].paused.is_some() {
+            world.write(Command::Resume { deployment });
+        }
+    }
     for node in world.nodes.values_mut().filter(|n| !n.up) {
         node.restart();
     }
@@ -82,6 +88,16 @@ fn storm(seed: u64) -> World {
     let running: usize = world.nodes.values().map(world::VirtualNode::running).sum();
     assert_eq!(running, size as usize, "what runs is what is wanted");
     world
+}
+
+fn strategy(rng: &mut rand::rngs::StdRng, spec: &mut Spec, which: usize) {
+    let strategies = [Strategy::Rolling, Strategy::BlueGreen, Strategy::Canary, Strategy::Recreate];
+    spec.deploy.strategy = strategies[which];
+    if spec.deploy.strategy == Strategy::Canary {
+        let steps = [(5, rng.random_range(0..20_000)), (50, 3_000)];
+        spec.deploy.canary = steps.map(|(weight, hold)| CanaryStep { weight, hold }).into();
+        spec.deploy.sticky = rng.random_bool(0.5).then(|| "session".to_owned());
+    }
 }
 
 fn migrate() -> ReleaseCommand {
@@ -109,6 +125,8 @@ fn disturb(world: &mut World) {
                 web.order = Order::StopFirst;
                 web.exclusive = web.instances == 1;
             }
+            let which = world.rng.random_range(0..4);
+            strategy(&mut world.rng, &mut spec, which);
             if world.containers && world.rng.random_bool(0.2) {
                 spec.volumes.insert("data".to_owned(), "/data".to_owned());
             }
@@ -124,6 +142,17 @@ fn disturb(world: &mut World) {
         5 => {
             if let Some(deployment) = world.state.deployments.keys().next_back().copied() {
                 world.write(Command::Cancel { deployment });
+            }
+        }
+        90..93 => {
+            if let Some(deployment) = world.state.deployments.keys().next_back().copied() {
+                let all = world.rng.random_bool(0.5);
+                let command = match world.rng.random_range(0..4) {
+                    0 => Command::Pause { deployment },
+                    1 => Command::Promote { deployment, all },
+                    _ => Command::Resume { deployment },
+                };
+                world.write(command);
             }
         }
         6..9 => {
@@ -151,7 +180,13 @@ fn limits(state: &ClusterState) -> Result<(), String> {
     let Some(live) = state.live(environment.id).filter(|d| d.from.is_some()) else { return Ok(()) };
     let old = state.release(live.from).ok_or("no release")?;
     let new = state.release(Some(live.to)).ok_or("no release")?;
-    let wanted = |spec: &temps_core::model::Spec| state.wanted(environment, spec, "web");
+    let wanted = |spec: &Spec| state.wanted(environment, spec, "web");
+    let strategy = new.spec.deploy.strategy;
+    let releases: std::collections::BTreeSet<_> =
+        state.instances.values().filter(|i| i.occupies()).map(|i| i.release).collect();
+    if strategy == Strategy::Recreate {
+        return if releases.len() < 2 { Ok(()) } else { Err(format!("{releases:?} run at once")) };
+    }
     let fewest = wanted(&new.spec).min(wanted(&old.spec));
     let least = fewest.saturating_sub(new.spec.deploy.max_unavailable).max(1);
     let serving = state
@@ -165,6 +200,11 @@ fn limits(state: &ClusterState) -> Result<(), String> {
         return Err(format!("{admitted} serve, at least {least} should"));
     }
     let most = wanted(&new.spec).max(wanted(&old.spec)) + new.spec.deploy.max_surge.max(1);
+    let most = most.max(match strategy {
+        Strategy::BlueGreen => wanted(&old.spec) + wanted(&new.spec),
+        Strategy::Canary => wanted(&old.spec) + wanted(&new.spec).div_ceil(2),
+        Strategy::Rolling | Strategy::Recreate => 0,
+    });
     let total = state.instances.values().filter(|i| i.occupies()).count();
     if total > most as usize {
         return Err(format!("{total} run, at most {most} may"));
@@ -172,7 +212,7 @@ fn limits(state: &ClusterState) -> Result<(), String> {
     Ok(())
 }
 
-fn rules() -> impl Strategy<Value = (u32, u32)> {
+fn rules() -> impl proptest::prelude::Strategy<Value = (u32, u32)> {
     (0_u32..3, 0_u32..3).prop_filter("something must move", |(surge, unavailable)| surge + unavailable > 0)
 }
 
@@ -181,13 +221,16 @@ proptest! {
 
     #[test]
     fn a_rollout_keeps_its_limits(
-        seed in any::<u64>(), nodes in 1_u64..5, old in 1_u32..6, new in 1_u32..6, rules in rules(), drains in any::<bool>(),
+        seed in any::<u64>(), nodes in 1_u64..5, old in 1_u32..6, new in 1_u32..6, rules in rules(),
+        drains in any::<bool>(), which in 0_usize..4,
     ) {
         let mut world = World::new(seed, nodes);
         world.deploy(spec(old, 1, 0), if drains { Behaviour::Good } else { Behaviour::NeverDrains });
         world.settle(10 * 60_000);
         world.also = limits;
-        world.deploy(spec(new, rules.0, rules.1), Behaviour::Good);
+        let mut next = spec(new, rules.0, rules.1);
+        strategy(&mut world.rng, &mut next, which);
+        world.deploy(next, Behaviour::Good);
         world.settle(10 * 60_000);
         let last = world.state.deployments.values().next_back().unwrap();
         assert_eq!(last.phase, Phase::Succeeded);

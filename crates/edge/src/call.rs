@@ -20,7 +20,7 @@ use crate::upload::{RequestBody, Upload};
 pub(crate) struct Call {
     method: Method,
     path: Uri,
-    headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     pub(crate) upload: Option<Rc<Upload>>,
     /// The client's connection, where it wants to change the protocol.
     pub(crate) upgrade: Option<OnUpgrade>,

@@ -214,6 +214,7 @@ impl Compiler {
         Route {
             environment: spec.environment,
             choices: choices.collect(),
+            sticky: spec.sticky.clone(),
             local: local.collect(),
             meter: Arc::clone(meter),
             turns: Turns::new(workers),

@@ -58,7 +58,7 @@ async fn respond(
 
     let mut search = Search::default();
     loop {
-        let found = match worker.choose(asked.name(), parts.uri.path(), &search.tried) {
+        let found = match worker.choose(asked.name(), parts.uri.path(), &call.headers, &search.tried) {
             Chosen::NotReady => break search.give_up(Why::NotReady, asked.name(), active),
             Chosen::Unknown => break search.give_up(Why::Unknown, asked.name(), active),
             Chosen::Nobody(account) => {

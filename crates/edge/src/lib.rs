@@ -35,6 +35,7 @@ mod pick;
 mod pool;
 mod report;
 mod run;
+mod sticky;
 mod store;
 mod table;
 mod tunnel;

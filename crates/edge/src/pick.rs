@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use temps_core::model::{NodeId, ReleaseId};
 
+use crate::sticky::Lean;
 use crate::table::{Awaiting, Choice, Compiled, Down, Instance, Local, Peer, Route};
 
 /// What to ask the edge of another node for.
@@ -74,13 +75,17 @@ pub(crate) enum Trust {
 pub(crate) fn pick<'t>(
     table: &'t Compiled,
     route: &'t Route,
+    lean: Option<Lean>,
     tried: &Tried,
     trust: Trust,
     worker: usize,
 ) -> Pick<'t> {
-    for tier in Tier::BOTH {
-        if let Some(pick) = by_weight(table, route, tried, worker, tier) {
-            return pick;
+    // Any release that answers is better than the own one that does not.
+    for lean in lean.map(Some).into_iter().chain([None]) {
+        for tier in Tier::BOTH {
+            if let Some(pick) = by_weight(table, route, lean, tried, worker, tier) {
+                return pick;
+            }
         }
     }
     // Only when the table has proved wrong, or may well be: elsewhere may be what it does not know.
@@ -128,17 +133,20 @@ pub(crate) fn pick_for_peer<'t>(
 fn by_weight<'t>(
     table: &'t Compiled,
     route: &'t Route,
+    lean: Option<Lean>,
     tried: &Tried,
     worker: usize,
     tier: Tier,
 ) -> Option<Pick<'t>> {
     let weight = |choice: &Choice| {
-        let usable = if choice.node == table.node {
-            route.local.iter().any(|local| takes_new(local, Some(choice.release), tried, tier))
-        } else {
-            !tried.asked(choice.node, Ask::Release(choice.release))
-                && table.peers.get(&choice.node).is_some_and(|peer| tier.takes(&peer.down))
-        };
+        let wanted = lean.is_none_or(|lean| lean.takes(choice.release));
+        let usable = wanted
+            && if choice.node == table.node {
+                route.local.iter().any(|local| takes_new(local, Some(choice.release), tried, tier))
+            } else {
+                !tried.asked(choice.node, Ask::Release(choice.release))
+                    && table.peers.get(&choice.node).is_some_and(|peer| tier.takes(&peer.down))
+            };
         if usable { choice.weight } else { 0 }
     };
     let total: u64 = route.choices.iter().map(weight).sum();

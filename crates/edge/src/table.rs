@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use temps_core::model::{EnvironmentId, InstanceId, NodeId, ReleaseId};
+use temps_core::table::Sticky;
 use tokio::sync::Notify;
 
 use crate::count::{Meter, Sharded, Turns};
@@ -120,6 +121,7 @@ pub(crate) struct Peer {
 pub(crate) struct Route {
     pub(crate) environment: EnvironmentId,
     pub(crate) choices: Vec<Choice>,
+    pub(crate) sticky: Option<Sticky>,
     pub(crate) local: Vec<Local>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) turns: Turns,

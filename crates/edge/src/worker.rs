@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::HeaderMap;
 use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 use temps_core::model::{EnvironmentId, NodeId};
@@ -22,6 +23,7 @@ use crate::instance::Lease;
 use crate::peer::{self, PeerLink};
 use crate::pick::{self, Ask, Pick, Tried, Trust};
 use crate::pool::Pool;
+use crate::sticky::Lean;
 use crate::table::{Awaiting, Compiled, Instance, Left, Peer, Route, Swap};
 
 /// How long a table is not acknowledged because a request that chose by the one before has not heard
@@ -146,13 +148,20 @@ impl Worker {
     }
 
     /// Who answers a request for a path of a host. Choosing and counting happen without a pause.
-    pub(crate) fn choose(self: &Rc<Self>, name: &str, path: &str, tried: &Tried) -> Chosen {
+    pub(crate) fn choose(
+        self: &Rc<Self>,
+        name: &str,
+        path: &str,
+        headers: &HeaderMap,
+        tried: &Tried,
+    ) -> Chosen {
         let table = self.table.borrow();
         let Some(table) = table.as_ref() else { return Chosen::NotReady };
         let Some(route) = table.find(name, path) else { return Chosen::Unknown };
         let account = self.account(route);
         let trust = if self.shared.heard.load(Ordering::Relaxed) { Trust::Fresh } else { Trust::Stale };
-        match pick::pick(table, route, tried, trust, self.index) {
+        let lean = route.sticky.as_ref().and_then(|sticky| Lean::of(sticky, headers));
+        match pick::pick(table, route, lean, tried, trust, self.index) {
             Pick::Local(instance) => Chosen::Local(account, self.lease(instance)),
             Pick::Remote(peer, ask, awaiting) => {
                 let waiting = awaiting.map(|awaiting| {

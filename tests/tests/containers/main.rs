@@ -6,6 +6,7 @@
 mod addresses;
 mod cables;
 mod contained;
+mod detected;
 mod disk;
 mod images;
 mod lost;
@@ -27,6 +28,7 @@ const CASES: &[(&str, Case)] = &[
     ("a_wrong_port_is_named", contained::ports),
     ("variables_survive_restarts_and_hands", contained::variables),
     ("a_failed_build_leaves_all_as_it_was", images::build_fails),
+    ("a_directory_without_a_dockerfile_is_built", detected::built),
     ("images_for_rollbacks_are_kept", images::kept),
     ("a_tag_is_resolved_once", tags::resolved_once),
     ("a_release_command_runs_once", release::once),

@@ -7,6 +7,7 @@ mod health;
 mod order;
 mod rollback;
 mod rollout;
+mod strategies;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,10 @@ fn main() -> ExitCode {
         ("a_failed_release_leaves_the_old_instances_alone", rollback::untouched),
         ("a_release_that_fails_on_one_node_restores_only_what_was_replaced", rollback::partly),
         ("a_rollback_by_hand_takes_seconds", rollback::by_hand),
+        ("blue_green_moves_all_requests_at_once", strategies::blue_green),
+        ("a_canary_gets_its_share_and_keeps_its_clients", strategies::canary),
+        ("recreate_never_runs_two_releases_at_once", strategies::recreate),
+        ("a_paused_deployment_waits_after_its_step", strategies::paused),
         ("the_later_of_two_deployments_wins", order::later_wins),
         ("the_same_bundle_again_changes_nothing", order::no_change),
         ("a_cancelled_deployment_leaves_one_version", order::cancel),

@@ -3,7 +3,7 @@ use temps_ledger::Ledger;
 use temps_wire::client::ClientError;
 use temps_wire::proto::{
     CancelRequest, CreateJoinTokenRequest, CreateTokenRequest, Deployment, GetDeploymentRequest,
-    ListDeploymentsRequest, RollbackRequest, StatusRequest, WhoAmIRequest,
+    ListDeploymentsRequest, PauseRequest, RollbackRequest, StatusRequest, WhoAmIRequest,
 };
 use temps_wire::token::{ApiToken, JoinToken};
 
@@ -88,6 +88,8 @@ async fn what_cannot_be_is_said_in_words() {
 
     let cancel = client.call(|mut api| async move { api.cancel(CancelRequest { deployment: 9 }).await });
     assert_eq!(cancel.await, Err(ClientError::NotFound { why: "there is no deployment #9".to_owned() }));
+    let pause = client.call(|mut api| async move { api.pause(PauseRequest { deployment: 9 }).await });
+    assert_eq!(pause.await, Err(ClientError::NotFound { why: "there is no deployment #9".to_owned() }));
 
     let back = RollbackRequest { project: "shop".to_owned(), environment: "production".to_owned(), to: None };
     let back = client.call(|mut api| {

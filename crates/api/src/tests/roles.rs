@@ -6,8 +6,8 @@ use temps_wire::proto::{
     BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, CreateJoinTokenRequest,
     CreateProjectRequest, CreateTokenRequest, DeployRequest, GetDeploymentRequest, HasBundleRequest,
     ListDeploymentsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest, LogsRequest,
-    ResolveImageRequest, RollbackRequest, ScaleRequest, SetVariablesRequest, StatusRequest,
-    WatchDeploymentRequest, WhoAmIRequest,
+    PauseRequest, PromoteRequest, ResolveImageRequest, ResumeRequest, RollbackRequest, ScaleRequest,
+    SetVariablesRequest, StatusRequest, WatchDeploymentRequest, WhoAmIRequest,
 };
 use temps_wire::token::ApiToken;
 use tonic::{Response, Status};
@@ -38,6 +38,9 @@ async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
         "deploy" => answered(api.deploy(DeployRequest::default()).await),
         "rollback" => answered(api.rollback(RollbackRequest::default()).await),
         "cancel" => answered(api.cancel(CancelRequest::default()).await),
+        "pause" => answered(api.pause(PauseRequest::default()).await),
+        "resume" => answered(api.resume(ResumeRequest::default()).await),
+        "promote" => answered(api.promote(PromoteRequest::default()).await),
         "scale" => answered(api.scale(ScaleRequest::default()).await),
         "set_variables" => answered(api.set_variables(SetVariablesRequest::default()).await),
         "create_project" => answered(api.create_project(CreateProjectRequest::default()).await),

@@ -15,6 +15,7 @@ mod raw;
 mod resolve;
 mod schema;
 mod shown;
+mod strategy;
 #[cfg(test)]
 mod tests;
 

@@ -98,6 +98,21 @@ pub(super) struct Deploy {
     pub(super) drain_timeout: Duration,
     pub(super) stop_grace: Duration,
     pub(super) deadline: Duration,
+    pub(super) canary: Option<Spanned<Canary>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Canary {
+    pub(super) steps: Option<Spanned<Vec<Spanned<CanaryStep>>>>,
+    pub(super) sticky: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct CanaryStep {
+    pub(super) weight: Number,
+    pub(super) hold: Duration,
 }
 
 #[derive(Debug, Default, Deserialize)]

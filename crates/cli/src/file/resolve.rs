@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use temps_core::host;
 use temps_core::model::{
-    DeployRules, Health, Millis, Opaque, Placement, RollbackRules, RouteRules, Spec, Strategy, Variables,
+    DeployRules, Health, Millis, Opaque, Placement, RollbackRules, RouteRules, Spec, Variables,
 };
 use temps_core::text;
 use toml::Spanned;
 
 use super::found::{Found, INSTANCES_MAX, millis};
 use super::problem::Problem;
-use super::{ProjectFile, making, placing, process, raw};
+use super::{ProjectFile, making, placing, process, raw, strategy};
 use crate::names;
 
 /// A check that takes longer could not tell a dead instance in useful time.
@@ -82,12 +82,12 @@ fn health(raw: &raw::Health, found: &mut Found) -> Health {
 
 fn deploy(raw: &raw::Deploy, found: &mut Found) -> DeployRules {
     let default = DeployRules::default();
-    if let Some(strategy) = &raw.strategy {
-        check_strategy(strategy, found);
-    }
+    let (strategy, canary, sticky) = strategy::strategy(raw, found);
     let number = |number: &raw::Number, default| number.as_ref().map_or(default, |n| *n.get_ref());
     let rules = DeployRules {
-        strategy: Strategy::Rolling,
+        strategy,
+        canary,
+        sticky,
         max_surge: number(&raw.max_surge, default.max_surge),
         max_unavailable: number(&raw.max_unavailable, default.max_unavailable),
         drain_timeout: millis(&raw.drain_timeout, default.drain_timeout),
@@ -108,22 +108,6 @@ fn deploy(raw: &raw::Deploy, found: &mut Found) -> DeployRules {
         }
     }
     rules
-}
-
-fn check_strategy(strategy: &Spanned<String>, found: &mut Found) {
-    let problem = match strategy.get_ref().as_str() {
-        "rolling" => return,
-        "blue_green" | "canary" | "recreate" => {
-            let message =
-                format!("this version does not support the strategy \"{}\" yet", strategy.get_ref());
-            Problem::at(Some(strategy.span()), message).help("write \"rolling\", the default")
-        }
-        other => {
-            let message = format!("there is no strategy \"{other}\"");
-            Problem::at(Some(strategy.span()), message).help("write \"rolling\", the default")
-        }
-    };
-    found.0.push(problem);
 }
 
 fn rollback(raw: &raw::Rollback, found: &mut Found) -> RollbackRules {

@@ -105,7 +105,7 @@ const DEPLOY: &[Key] = &[
     value("drain_timeout"),
     value("stop_grace"),
     value("deadline"),
-    later("canary"),
+    table("canary", &[value("steps"), value("sticky")]),
 ];
 
 const ROLLBACK: &[Key] = &[

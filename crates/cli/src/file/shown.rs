@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use temps_core::model::{Order, ProcessSpec, Spec, Strategy};
+use temps_core::model::{CanaryStep, Order, ProcessSpec, Spec};
 
 use super::duration::write;
 use super::{ProjectFile, amount};
@@ -15,7 +15,7 @@ pub(crate) struct Shown<'a> {
     build: Build<'a>,
     processes: BTreeMap<&'a str, Process<'a>>,
     health: Health<'a>,
-    deploy: Deploy,
+    deploy: Deploy<'a>,
     rollback: Rollback,
     #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<Release<'a>>,
@@ -77,13 +77,28 @@ struct Health<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Deploy {
+struct Deploy<'a> {
     strategy: &'static str,
     max_surge: u32,
     max_unavailable: u32,
     drain_timeout: String,
     stop_grace: String,
     deadline: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<Canary<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Canary<'a> {
+    steps: Vec<Share>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sticky: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Share {
+    weight: u32,
+    hold: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -125,14 +140,16 @@ impl<'a> Shown<'a> {
             processes: spec.processes.iter().map(|(name, p)| (name.as_str(), process(p))).collect(),
             health: health(spec),
             deploy: Deploy {
-                strategy: match spec.deploy.strategy {
-                    Strategy::Rolling => "rolling",
-                },
+                strategy: spec.deploy.strategy.word(),
                 max_surge: spec.deploy.max_surge,
                 max_unavailable: spec.deploy.max_unavailable,
                 drain_timeout: write(spec.deploy.drain_timeout),
                 stop_grace: write(spec.deploy.stop_grace),
                 deadline: write(spec.deploy.deadline),
+                canary: (!spec.deploy.canary.is_empty()).then(|| Canary {
+                    steps: spec.deploy.canary.iter().map(canary_step).collect(),
+                    sticky: spec.deploy.sticky.as_deref(),
+                }),
             },
             rollback: Rollback {
                 watch: write(spec.rollback.watch),
@@ -149,6 +166,10 @@ impl<'a> Shown<'a> {
             env: spec.variables.keys().map(|name| (name.as_str(), "***")).collect(),
         }
     }
+}
+
+fn canary_step(step: &CanaryStep) -> Share {
+    Share { weight: step.weight, hold: write(step.hold) }
 }
 
 fn process(p: &ProcessSpec) -> Process<'_> {

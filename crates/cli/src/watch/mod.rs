@@ -80,6 +80,7 @@ async fn to_the_end(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let mut events = client.watch_deployment(number, last);
+        let mut paused = false;
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
@@ -100,6 +101,10 @@ async fn to_the_end(
                         last_lines(screen, show, number, build.take()).await?;
                     }
                     show.event(screen, &event)?;
+                    if event.kind == "paused" && is_paused(client, number).await? {
+                        paused = true;
+                        break;
+                    }
                     // One log goes on over all nodes that build, should one be lost.
                     let is_read = build.as_ref().is_some_and(|log| !log.is_over);
                     if event.kind == "building" && what.with_build && !is_read {
@@ -110,6 +115,9 @@ async fn to_the_end(
                 Some(Err(error)) => return Err(lost(number, error)),
             }
         }
+        if paused {
+            return Err(left_paused(number));
+        }
         let detail = get(client, number).await.map_err(|error| lost(number, error))?;
         if detail.deployment.as_ref().is_some_and(|deployment| deployment.ended) {
             return Ok(detail);
@@ -118,6 +126,12 @@ async fn to_the_end(
         show.warn(screen, "the stream of events ended early, going on");
         sleep(PAUSE).await;
     }
+}
+
+/// Whether it still is: what was paused may have been resumed.
+async fn is_paused(client: &Client, number: u64) -> Result<bool, Failure> {
+    let detail = get(client, number).await.map_err(|error| lost(number, error))?;
+    Ok(detail.deployment.is_some_and(|deployment| !deployment.paused.is_empty()))
 }
 
 /// The next line of the build, for ever where there is none.
@@ -190,6 +204,12 @@ fn go_on(failure: Failure, number: u64) -> Failure {
 
 fn detached(number: u64) -> Failure {
     go_on(Failure::new(Code::Interrupted, format!("detached; deployment #{number} goes on")), number)
+}
+
+fn left_paused(number: u64) -> Failure {
+    let failure = Failure::new(Code::Failed, format!("deployment #{number} is paused"))
+        .help(format!("let it go on with  temps deployments resume {number}"));
+    go_on(failure, number)
 }
 
 fn timed_out(what: Follow) -> Failure {

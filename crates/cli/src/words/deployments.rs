@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use temps_core::model::Phase;
 use temps_core::text;
+use temps_wire::client::Api;
 use temps_wire::proto::{
-    Accepted, CancelRequest, Deployment, DeploymentDetail, ListDeploymentsRequest, RollbackRequest,
+    Accepted, CancelRequest, Deployment, DeploymentDetail, ListDeploymentsRequest, PauseRequest,
+    PromoteRequest, ResumeRequest, RollbackRequest,
 };
 
 use super::{Desk, build_log, deployment_number, duration};
@@ -73,6 +75,27 @@ pub enum Deployments {
         #[command(flatten)]
         consent: Consent,
     },
+    /// Let a deployment wait after its current step, for as long as it takes
+    Pause {
+        /// Its number
+        #[arg(value_name = "ID", value_parser = deployment_number)]
+        number: u64,
+    },
+    /// Let a paused deployment go on
+    Resume {
+        /// Its number
+        #[arg(value_name = "ID", value_parser = deployment_number)]
+        number: u64,
+    },
+    /// Go on to the next step without waiting for the end of this one's hold
+    Promote {
+        /// Its number
+        #[arg(value_name = "ID", value_parser = deployment_number)]
+        number: u64,
+        /// Past all holds that are left
+        #[arg(long)]
+        all: bool,
+    },
     /// Go back to the release of an earlier deployment
     #[command(
         after_help = "Examples:\n  temps deployments rollback -p my-app -e production\n  temps deployments rollback -p my-app --to 42 -y\n\n\
@@ -93,7 +116,7 @@ pub enum Deployments {
 
 /// What the exit codes of a watched deployment mean.
 pub(super) const EXIT_CODES: &str = "Exit codes:\n  0    live\n  3    failed or cancelled, the release before it is live\n  \
-    4    failed and not rolled back\n  5    not ended in time; it goes on\n  6    something else is under way, or it was superseded\n  \
+    4    failed and not rolled back, or paused\n  5    not ended in time; it goes on\n  6    something else is under way, or it was superseded\n  \
     7    not logged in or not allowed\n  8    no node reachable, or no quorum\n  130  interrupted; it goes on";
 
 /// How a started deployment is waited for.
@@ -125,6 +148,9 @@ pub(super) async fn run(desk: &mut Desk, word: Deployments) -> Result<Code, Fail
         Deployments::Logs { number, follow, tail } => build_log::show(desk, number, follow, tail).await,
         Deployments::Timeline { number } => timeline_of(desk, number).await,
         Deployments::Cancel { number, consent } => cancel(desk, number, consent).await,
+        Deployments::Pause { number } => direct(desk, number, Direction::Pause).await,
+        Deployments::Resume { number } => direct(desk, number, Direction::Resume).await,
+        Deployments::Promote { number, all } => direct(desk, number, Direction::Promote { all }).await,
         Deployments::Rollback { target, to, consent, waiting } => {
             rollback(desk, &target, to, consent, waiting).await
         }
@@ -170,7 +196,7 @@ async fn list(desk: &mut Desk, target: &Target, limit: u32) -> Result<Code, Fail
             d.environment.clone(),
             d.kind.clone(),
             format!("r{}", d.release),
-            d.phase.clone(),
+            verdict::stands(d),
             d.by.clone(),
             created,
             text::duration(d.duration_ms),
@@ -213,7 +239,7 @@ fn facts(d: &Deployment, created: &str) -> String {
         format!("  Moves     {from} to r{}", d.release),
         format!("  Took      {}", text::duration(d.duration_ms)),
     ];
-    for (name, value) in [("Source", &d.source), ("Image", &d.image)] {
+    for (name, value) in [("Paused by", &d.paused), ("Source", &d.source), ("Image", &d.image)] {
         if !value.is_empty() {
             lines.push(format!("  {name:<9} {}", escape(value)));
         }
@@ -257,6 +283,43 @@ async fn cancel(desk: &mut Desk, number: u64, consent: Consent) -> Result<Code, 
     } else {
         desk.screen.say(&format!("Deployment #{number} is being cancelled."))?;
         desk.screen.note(&format!("Follow it with  temps deployments watch {number}"));
+    }
+    Ok(Code::Live)
+}
+
+/// How a deployment that is under way is directed.
+#[derive(Clone, Copy, Debug)]
+enum Direction {
+    Pause,
+    Resume,
+    Promote { all: bool },
+}
+
+async fn direct(desk: &mut Desk, deployment: u64, direction: Direction) -> Result<Code, Failure> {
+    let call = |mut api: Api| async move {
+        match direction {
+            Direction::Pause => api.pause(PauseRequest { deployment }).await,
+            Direction::Resume => api.resume(ResumeRequest { deployment }).await,
+            Direction::Promote { all } => api.promote(PromoteRequest { deployment, all }).await,
+        }
+    };
+    let accepted = desk.client()?.call(call).await?;
+    if desk.screen.is_json() {
+        desk.screen.object(&json!({ "deployment": deployment, "no_change": accepted.no_change }))?;
+        return Ok(Code::Live);
+    }
+    let said = match (direction, accepted.no_change) {
+        (Direction::Pause, false) => "waits after its current step",
+        (Direction::Pause, true) => "is paused already",
+        (Direction::Resume, false) => "goes on",
+        (Direction::Resume, true) => "is not paused",
+        (Direction::Promote { all: false }, false) => "goes on to its next step",
+        (Direction::Promote { all: true }, false) => "goes on without holding again",
+        (Direction::Promote { .. }, true) => "holds nowhere",
+    };
+    desk.screen.say(&format!("Deployment #{deployment} {said}."))?;
+    if let (Direction::Pause, false) = (direction, accepted.no_change) {
+        desk.screen.note(&format!("Let it go on with  temps deployments resume {deployment}"));
     }
     Ok(Code::Live)
 }

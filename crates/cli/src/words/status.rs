@@ -5,9 +5,9 @@ use temps_wire::proto::{EnvironmentStatus, StatusRequest};
 
 use super::Desk;
 use crate::exit::{Code, Failure};
-use crate::json;
 use crate::screen::{Table, escape};
 use crate::settings::Target;
+use crate::{json, verdict};
 
 /// Arguments of `status`.
 #[derive(Clone, Debug, clap::Args)]
@@ -59,7 +59,7 @@ fn text(e: &EnvironmentStatus) -> String {
             live.kind,
             live.number,
             live.release,
-            escape(&live.phase)
+            verdict::stands(live)
         ));
     }
     for process in &e.processes {
@@ -94,6 +94,7 @@ mod tests {
                 kind: "deploy".to_owned(),
                 release: 7,
                 phase: "stepping".to_owned(),
+                paused: "bob".to_owned(),
                 by: "ci".to_owned(),
                 ..Deployment::default()
             }),
@@ -114,7 +115,7 @@ mod tests {
             "\
 my-app (production)  r6
   hosts: a.test, b.test
-  deploy #42 to r7 is stepping (by ci)
+  deploy #42 to r7 is stepping, paused (by ci)
   web: 1 of 2 serving
   INSTANCE  PROCESS  NODE  RELEASE  STATE    LAST CHECK
   i3        web      n1    r6       serving  200 in 3ms"

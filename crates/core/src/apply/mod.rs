@@ -3,6 +3,7 @@
 //! [`apply`] is total: it never panics and never fails. A refusal is an answer, and changes nothing.
 
 mod cluster;
+mod control;
 mod fit;
 mod operator;
 mod planned;
@@ -58,6 +59,9 @@ fn concerns_planner(command: &Command) -> bool {
         | Command::Deploy { .. }
         | Command::Rollback { .. }
         | Command::Cancel { .. }
+        | Command::Pause { .. }
+        | Command::Resume { .. }
+        | Command::Promote { .. }
         | Command::Scale { .. }
         | Command::SetVariables { .. }
         | Command::Plan { .. }
@@ -90,6 +94,9 @@ impl Change<'_> {
             }
             Command::Rollback { project, environment, to } => self.rollback(project, environment, *to),
             Command::Cancel { deployment } => self.cancel(*deployment),
+            Command::Pause { deployment } => self.pause(*deployment),
+            Command::Resume { deployment } => self.resume(*deployment),
+            Command::Promote { deployment, all } => self.promote(*deployment, *all),
             Command::Scale { project, environment, instances } => self.scale(project, environment, instances),
             Command::SetVariables { project, environment, set, remove } => {
                 self.set_variables(project, environment, set, remove)

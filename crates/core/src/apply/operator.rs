@@ -201,6 +201,7 @@ impl Change<'_> {
             watch_until: None,
             crashes: 0,
             cancel: None,
+            paused: None,
             not_built: None,
             cause: None,
             before: BTreeMap::new(),
@@ -221,35 +222,6 @@ impl Change<'_> {
         };
         self.emit(Some(id), Some(environment), what);
         id
-    }
-
-    pub(super) fn cancel(&mut self, id: DeploymentId) -> Answer {
-        let by = self.by.to_owned();
-        let found =
-            self.state.deployments.get_mut(&id).ok_or_else(|| not_found(format!("deployment {id}")))?;
-        match found.phase {
-            Phase::Queued => {
-                self.end(id, Phase::Cancelled);
-                Ok(Outcome::Done(Made::Deployment(id)))
-            }
-            Phase::Building | Phase::Releasing | Phase::Stepping | Phase::Watching
-                if found.cancel.is_none() =>
-            {
-                found.cancel = Some(by);
-                Ok(Outcome::Done(Made::Deployment(id)))
-            }
-            Phase::Building | Phase::Releasing | Phase::Stepping | Phase::Watching | Phase::Reverting => {
-                Ok(Outcome::NoChange(Made::Deployment(id)))
-            }
-            Phase::Succeeded | Phase::RolledBack | Phase::Failed | Phase::Cancelled | Phase::Superseded => {
-                Err(Rejection::Conflict {
-                    why: format!(
-                        "deployment {id} has ended ({}); to leave its release use `temps deployments rollback`",
-                        found.phase.word()
-                    ),
-                })
-            }
-        }
     }
 
     pub(super) fn scale(&mut self, project: &str, environment: &str, wish: &BTreeMap<String, u32>) -> Answer {

@@ -5,7 +5,7 @@ use crate::assignment::{drain_timeout, process_of, withdrawn_everywhere};
 use crate::command::{Action, Rejection};
 use crate::model::{
     Cause, Deployment, DeploymentId, EnvironmentId, Instance, InstanceId, Kind, Millis, NodeId, Phase,
-    Progress, RELEASE_PROCESS, ReleaseId, Seen, Source, Want, What,
+    Progress, RELEASE_PROCESS, ReleaseId, Seen, Source, Step, Want, What,
 };
 use crate::strategy;
 
@@ -37,18 +37,9 @@ impl Change<'_> {
             Action::Drain { instance } => self.drain(*instance),
             Action::Stop { instance } => self.stop(*instance),
             Action::Advance { deployment, process } => {
-                if let Some(progress) = self.progress(*deployment, process) {
-                    progress.at = (progress.at + 1).min(progress.steps.len());
-                    progress.hold_until = None;
-                }
+                self.advance(*deployment, process);
             }
-            Action::Hold { deployment, process } => {
-                let clock = self.state.clock;
-                if let Some(progress) = self.progress(*deployment, process) {
-                    let hold = progress.steps.get(progress.at).map_or(0, |s| s.hold);
-                    progress.hold_until = Some(clock + hold);
-                }
-            }
+            Action::Hold { deployment, process } => self.hold(*deployment, process),
             Action::Watch { deployment } => self.watch(*deployment),
             Action::Revert { deployment, cause } => self.revert(*deployment, cause),
             Action::End { deployment, phase } => self.end(*deployment, *phase),
@@ -57,6 +48,52 @@ impl Change<'_> {
 
     fn progress(&mut self, deployment: DeploymentId, process: &str) -> Option<&mut Progress> {
         self.state.deployments.get_mut(&deployment)?.progress.get_mut(process)
+    }
+
+    fn advance(&mut self, id: DeploymentId, process: &str) {
+        let Some(progress) = self.progress(id, process) else { return };
+        progress.at = (progress.at + 1).min(progress.steps.len());
+        progress.hold_until = None;
+        let Some(step) = progress.steps.get(progress.at).copied() else { return };
+        let before = progress.at.checked_sub(1).and_then(|at| progress.steps.get(at)?.weight);
+        // One with a hold tells its share when that begins.
+        if step.hold == 0 && step.weight != before {
+            self.tell_share(id, step);
+        }
+    }
+
+    /// The hold of a step whose counts are reached. The deadline is for what comes after it.
+    fn hold(&mut self, id: DeploymentId, process: &str) {
+        let clock = self.state.clock;
+        let Some(progress) = self.progress(id, process) else { return };
+        let Some(step) = progress.steps.get(progress.at).copied() else { return };
+        let until = clock.saturating_add(step.hold);
+        progress.hold_until = Some(until);
+        if let Some(found) = self.state.deployments.get(&id) {
+            let allowed = self.allowed(found.to, Phase::Stepping);
+            if let Some(found) = self.state.deployments.get_mut(&id).filter(|d| d.deadline.is_some()) {
+                found.deadline = found.deadline.max(Some(until.saturating_add(allowed)));
+            }
+        }
+        self.tell_share(id, step);
+    }
+
+    fn tell_share(&mut self, id: DeploymentId, step: Step) {
+        let environment = self.state.deployments.get(&id).map(|d| d.environment);
+        if let Some(percent) = step.weight {
+            self.emit(Some(id), environment, What::Share { percent, hold: step.hold });
+        }
+    }
+
+    /// How long a phase may take.
+    pub(super) fn allowed(&self, release: ReleaseId, phase: Phase) -> Millis {
+        let Some(release) = self.state.releases.get(&release) else { return 0 };
+        match (&release.source, phase) {
+            (Source::Build { timeout, .. }, Phase::Building) => {
+                timeout.saturating_add(release.spec.deploy.deadline)
+            }
+            _ => release.spec.deploy.deadline,
+        }
     }
 
     fn begin(&mut self, id: DeploymentId) {
@@ -87,25 +124,25 @@ impl Change<'_> {
         let builds = release.artifact.is_none() && found.phase == Phase::Queued;
         let commands = spec.release.is_some() && found.kind == Kind::Deploy && found.phase < Phase::Releasing;
         let mut progress = std::collections::BTreeMap::new();
-        let (phase, time) = if builds {
-            let time = match &release.source {
-                Source::Build { timeout, .. } => timeout.saturating_add(spec.deploy.deadline),
-                Source::Image { .. } | Source::Bundle { .. } => spec.deploy.deadline,
-            };
-            (Phase::Building, time)
+        let phase = if builds {
+            Phase::Building
         } else if commands {
-            (Phase::Releasing, spec.deploy.deadline)
+            Phase::Releasing
         } else {
-            for process in spec.processes.keys() {
+            // Going back is not tried out first.
+            let weighs = found.kind == Kind::Deploy;
+            for (process, p) in &spec.processes {
                 let wanted = self.state.wanted(environment, spec, process);
                 let others = |i: &&Instance| i.counts() && i.release != found.to;
                 let old = self.state.instances_of(environment.id, process).filter(others).count();
                 let old = u32::try_from(old).unwrap_or(u32::MAX);
-                let steps = strategy::steps(&spec.deploy, strategy::limits(spec, process), old, wanted);
+                let limits = strategy::limits(spec, process);
+                let steps = strategy::steps(&spec.deploy, limits, weighs && p.http, old, wanted);
                 progress.insert(process.clone(), Progress { steps, at: 0, hold_until: None });
             }
-            (Phase::Stepping, spec.deploy.deadline)
+            Phase::Stepping
         };
+        let time = self.allowed(found.to, phase);
         if let Some(found) = self.state.deployments.get_mut(&id) {
             found.phase = phase;
             found.progress = progress;
@@ -283,6 +320,7 @@ impl Change<'_> {
         }
         let allowed = self.state.releases.get(&found.to).map_or(0, |r| r.spec.deploy.deadline);
         found.phase = Phase::Reverting;
+        found.paused = None;
         found.cause = Some(cause.clone());
         found.deadline = Some(self.state.clock + allowed);
         let (environment, from) = (found.environment, found.from);

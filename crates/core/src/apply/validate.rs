@@ -2,7 +2,9 @@
 
 use super::invalid;
 use crate::command::Rejection;
-use crate::model::{Form, Order, Placement, ProcessSpec, RELEASE_PROCESS, Source, Spec, Variables};
+use crate::model::{
+    DeployRules, Form, Order, Placement, ProcessSpec, RELEASE_PROCESS, Source, Spec, Strategy, Variables,
+};
 
 /// The least memory that Docker accepts as a limit, in bytes.
 const MEMORY_MIN: u64 = 6 << 20;
@@ -11,6 +13,8 @@ const MEMORY_MIN: u64 = 6 << 20;
 const NAME_MAX: usize = 40;
 /// The most instances of one process.
 pub(super) const INSTANCES_MAX: u32 = 1_000;
+/// The most steps of a canary.
+const STEPS_MAX: usize = 20;
 /// The largest sum of names and values of variables, in bytes.
 const VARIABLES_MAX: usize = 1 << 20;
 
@@ -186,6 +190,7 @@ fn rules(spec: &Spec) -> Result<(), Rejection> {
             "deploy.max_surge and deploy.max_unavailable cannot both be 0: nothing could move",
         ));
     }
+    strategy(deploy)?;
     let checks = health.interval.saturating_mul(u64::from(health.healthy_threshold));
     let least = health.start_period.saturating_add(checks);
     if deploy.deadline < least {
@@ -197,6 +202,25 @@ fn rules(spec: &Spec) -> Result<(), Rejection> {
     }
     if rollback.crash_limit == 0 || rollback.keep == 0 {
         return Err(invalid("rollback.crash_limit and rollback.keep must be at least 1"));
+    }
+    Ok(())
+}
+
+fn strategy(deploy: &DeployRules) -> Result<(), Rejection> {
+    let is_canary = deploy.strategy == Strategy::Canary;
+    if !is_canary && (!deploy.canary.is_empty() || deploy.sticky.is_some()) {
+        return Err(invalid("deploy.canary needs deploy.strategy = \"canary\""));
+    }
+    if is_canary && !(1..=STEPS_MAX).contains(&deploy.canary.len()) {
+        return Err(invalid(format!("a canary has 1 to {STEPS_MAX} steps")));
+    }
+    let weights = || deploy.canary.iter().map(|step| step.weight);
+    if !weights().all(|weight| (1..=99).contains(&weight)) || !weights().is_sorted_by(|a, b| a < b) {
+        return Err(invalid("the weights of a canary's steps must be from 1 to 99 percent and grow"));
+    }
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if deploy.sticky.as_ref().is_some_and(|c| c.is_empty() || c.len() > 64 || !c.bytes().all(token)) {
+        return Err(invalid("deploy.canary.sticky must be the name of a cookie, at most 64 characters"));
     }
     Ok(())
 }

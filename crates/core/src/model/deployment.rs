@@ -86,6 +86,9 @@ pub struct Step {
     pub ready: u32,
     /// Instances of the old release that stay in the tables.
     pub keep_old: u32,
+    /// The share of requests that the new release gets, in percent; by the number of instances where `None`.
+    #[serde(default)]
+    pub weight: Option<u32>,
     /// How long to wait after the step before the next.
     pub hold: Millis,
 }
@@ -271,6 +274,9 @@ pub struct Deployment {
     pub crashes: u32,
     /// An operator asked to cancel it.
     pub cancel: Option<String>,
+    /// Who asked it to wait after its current step, while it does.
+    #[serde(default)]
+    pub paused: Option<String>,
     /// Why its image cannot be made, as the node that tried told.
     #[serde(default)]
     pub not_built: Option<Cause>,
@@ -285,6 +291,16 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// The process whose share of requests is being moved, while it is: the others wait for it.
+    #[must_use]
+    pub fn leading(&self) -> Option<(&str, &Progress)> {
+        let weighs = |progress: &Progress| {
+            progress.at < progress.steps.len() && progress.steps.iter().any(|step| step.weight.is_some())
+        };
+        let found = self.progress.iter().find(|(_, progress)| weighs(progress));
+        found.map(|(process, progress)| (process.as_str(), progress))
+    }
+
     /// Traffic of all edges since it began.
     #[must_use]
     pub fn total(&self) -> Traffic {

@@ -159,6 +159,30 @@ pub enum What {
         /// `exit code 1`, `signal 9`, or an error.
         how: String,
     },
+    /// The new release gets another share of the requests.
+    Share {
+        /// In percent.
+        percent: u32,
+        /// For how long; 0 where the next step follows at once.
+        hold: Millis,
+    },
+    /// It waits after its current step.
+    Paused {
+        /// Who asked.
+        by: String,
+    },
+    /// It goes on.
+    Resumed {
+        /// Who asked.
+        by: String,
+    },
+    /// It does not wait any longer where it was to wait.
+    Promoted {
+        /// Nor anywhere after that.
+        all: bool,
+        /// Who asked.
+        by: String,
+    },
     /// All instances are replaced; the release is observed.
     Watching {
         /// For how long.
@@ -221,6 +245,10 @@ impl What {
             What::Accepted { .. }
             | What::Building { .. }
             | What::Built { .. }
+            | What::Share { .. }
+            | What::Paused { .. }
+            | What::Resumed { .. }
+            | What::Promoted { .. }
             | What::Watching { .. }
             | What::Reverting { .. }
             | What::Ended { .. }
@@ -274,6 +302,14 @@ impl What {
                 format!("{} container removed (warning: killed after the stop grace)", age(*new))
             }
             What::Crashed { how, .. } => format!("Container ended by itself ({how})"),
+            What::Share { percent: 100, .. } => "All requests go to new containers".to_owned(),
+            What::Share { percent, hold } => {
+                format!("{percent}% of requests go to new containers for {}", text::duration(*hold))
+            }
+            What::Paused { by } => format!("Paused by {by}, waits after this step"),
+            What::Resumed { by } => format!("Resumed by {by}"),
+            What::Promoted { all: false, by } => format!("Promoted to the next step by {by}"),
+            What::Promoted { all: true, by } => format!("Promoted past all holds by {by}"),
             What::Watching { millis } => {
                 format!("All containers replaced, watching for {}", text::duration(*millis))
             }

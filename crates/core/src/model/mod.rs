@@ -18,6 +18,6 @@ pub use event::{Event, EventId, What};
 pub use id::{DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId, TokenId};
 pub use instance::{Endpoint, Exit, Instance, Seen, Want};
 pub use spec::{
-    DEFAULT_PORT, DeployRules, Health, Opaque, Order, Placement, ProcessSpec, RELEASE_PROCESS,
+    CanaryStep, DEFAULT_PORT, DeployRules, Health, Opaque, Order, Placement, ProcessSpec, RELEASE_PROCESS,
     ReleaseCommand, RollbackRules, RouteRules, Spec, Strategy, Variables,
 };

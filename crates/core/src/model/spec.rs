@@ -173,6 +173,13 @@ impl Default for Health {
 pub struct DeployRules {
     /// The strategy; its steps are made by [`crate::strategy::steps`].
     pub strategy: Strategy,
+    /// The steps of [`Strategy::Canary`], with growing weights; empty for the others.
+    #[serde(default)]
+    pub canary: Vec<CanaryStep>,
+    /// The cookie that decides which of two releases answers a client of a canary, as long as the shares let
+    /// it; each request goes its own way where `None`, or where a request has no such cookie.
+    #[serde(default)]
+    pub sticky: Option<String>,
     /// How many instances may run beyond the wanted number.
     pub max_surge: u32,
     /// How many of the wanted instances may be missing from the tables.
@@ -189,6 +196,8 @@ impl Default for DeployRules {
     fn default() -> Self {
         Self {
             strategy: Strategy::Rolling,
+            canary: Vec::new(),
+            sticky: None,
             max_surge: 1,
             max_unavailable: 0,
             drain_timeout: 30_000,
@@ -198,12 +207,41 @@ impl Default for DeployRules {
     }
 }
 
-/// The strategies that this version can walk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How a release takes the place of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// Replace instances a few at a time.
+    /// Instances are replaced a few at a time.
+    #[default]
     Rolling,
+    /// All new instances start beside the old ones; then all requests move at once.
+    BlueGreen,
+    /// A few new instances get a growing share of the requests before the others are replaced.
+    Canary,
+    /// All old instances have ended before the first new one starts. Nobody answers meanwhile.
+    Recreate,
+}
+
+impl Strategy {
+    /// The word that users write.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Strategy::Rolling => "rolling",
+            Strategy::BlueGreen => "blue_green",
+            Strategy::Canary => "canary",
+            Strategy::Recreate => "recreate",
+        }
+    }
+}
+
+/// One step of a canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryStep {
+    /// The share of requests that the new release gets, in percent; 1 to 99.
+    pub weight: u32,
+    /// For how long, before the next step.
+    pub hold: Millis,
 }
 
 /// When a deployment is taken back.

@@ -33,6 +33,8 @@ pub(super) struct Goal<'a> {
     /// The whole number wanted, from which the limits are counted.
     pub(super) wanted: u32,
     pub(super) limits: Limits,
+    /// How many may run at once.
+    pub(super) most: u32,
     /// Never two at a time: how long after its node was lost an instance may still run.
     pub(super) exclusive: Option<Millis>,
 }
@@ -59,6 +61,7 @@ impl<'a> Goal<'a> {
             judged: false,
             wanted,
             limits: spec.map_or_else(Limits::default, |s| limits(s, process)),
+            most: 0,
             exclusive: spec
                 .and_then(|s| s.processes.get(process).map(|p| (s, p)))
                 .and_then(|(s, p)| p.exclusive.then(|| grace(s, p).saturating_add(UNHEARD_STOP))),
@@ -75,6 +78,13 @@ impl<'a> Goal<'a> {
             self.limits.unavailable = wanted - 1;
             self.limits.surge = self.limits.surge.max(1);
         }
+        self.most = wanted.saturating_add(self.limits.surge);
+    }
+
+    /// Within other limits.
+    pub(super) fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.want(self.wanted);
     }
 
     /// Nothing is being rolled out or taken back to.
@@ -179,8 +189,10 @@ fn start(
     now: Millis,
     plan: &mut Plan,
 ) {
-    let most = (goal.wanted + goal.limits.surge) as usize;
-    let mut room = most.saturating_sub(all.len() + may_still_run(state, goal, now, plan));
+    if goal.limits.alone && all.iter().any(|i| !goal.is_ours(i)) {
+        return;
+    }
+    let mut room = (goal.most as usize).saturating_sub(all.len() + may_still_run(state, goal, now, plan));
     let mut planned = place::Planned::default();
 
     let kept = running.iter().filter(|i| !goal.is_ours(i)).count();

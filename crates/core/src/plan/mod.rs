@@ -10,6 +10,7 @@ use crate::model::{
     Cause, ClusterState, Deployment, Environment, Instance, Millis, Phase, RELEASE_PROCESS, ReleaseId, Seen,
     Want,
 };
+use crate::strategy::{limits, peak};
 use converge::{Goal, converge};
 
 /// What to do now, and when to look again although nothing happened.
@@ -135,8 +136,16 @@ fn carry_on(
     if let Some(deadline) = live.deadline {
         plan.due(now, deadline);
     }
-    let mut complete = true;
+    let mut complete = live.paused.is_none();
+    let leading = live.leading().map(|(process, _)| process);
     for process in processes(state, environment, Some(live.to)) {
+        if leading.is_some_and(|leading| leading != process) {
+            // As long as requests can go back to the release before, it is all there.
+            let goal = Goal::whole(state, environment, &process, live.from, None);
+            converge(state, &goal, now, plan);
+            complete = false;
+            continue;
+        }
         complete &= step(state, environment, live, &process, now, plan);
     }
     if complete {
@@ -162,12 +171,13 @@ fn step(
     let mut goal = Goal::whole(state, environment, process, Some(live.to), Some(live.id));
     if let Some(last) = progress.steps.last() {
         goal.want(last.ready);
+        goal.most = peak(&progress.steps, goal.limits, last.ready);
     }
     goal.judged = true;
     goal.ready = step.ready;
     goal.keep = step.keep_old;
     goal.refill = live.from;
-    if !converge(state, &goal, now, plan) {
+    if !converge(state, &goal, now, plan) || live.paused.is_some() {
         return false;
     }
     match progress.hold_until {
@@ -193,7 +203,12 @@ fn revert(state: &ClusterState, environment: &Environment, live: &Deployment, no
         }
     }
     for process in processes(state, environment, live.from) {
-        let goal = Goal::whole(state, environment, &process, live.from, Some(live.id));
+        let mut goal = Goal::whole(state, environment, &process, live.from, Some(live.id));
+        // What must not run beside another release must not do so on the way back either.
+        let from_alone = state.release(Some(live.to)).map(|r| limits(&r.spec, &process)).filter(|l| l.alone);
+        if let Some(limits) = from_alone {
+            goal.limit(limits);
+        }
         complete &= converge(state, &goal, now, plan);
     }
     let cancelled = matches!(live.cause, Some(Cause::Cancelled { .. }));

@@ -33,7 +33,8 @@ pub(super) fn prepare(
         | Phase::Cancelled
         | Phase::Superseded => None,
     };
-    plan.actions.extend(action);
+    let goes_on = matches!(action, Some(Action::Proceed { .. }));
+    plan.actions.extend(action.filter(|_| !goes_on || live.paused.is_none()));
 }
 
 /// The image is to be made once, and to be on so many nodes that losing one loses nothing.

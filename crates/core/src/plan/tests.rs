@@ -8,6 +8,7 @@ use crate::plan::plan;
 use crate::routes::routes;
 
 mod prepare;
+mod strategies;
 mod workers;
 
 /// Three nodes whose agents do at once what they are told, one observation at a time.

@@ -19,7 +19,15 @@ fn number(rng: &mut StdRng) -> u64 {
 pub(crate) fn command(rng: &mut StdRng, revision: u64) -> Command {
     let (project, environment) = ("shop".to_owned(), "production".to_owned());
     match rng.random_range(0..8) {
-        0 => Command::Cancel { deployment: DeploymentId(number(rng)) },
+        0 => {
+            let deployment = DeploymentId(number(rng));
+            match rng.random_range(0..4) {
+                0 => Command::Cancel { deployment },
+                1 => Command::Pause { deployment },
+                2 => Command::Resume { deployment },
+                _ => Command::Promote { deployment, all: number(rng) == 0 },
+            }
+        }
         1 => Command::Rollback { project, environment, to: Some(DeploymentId(number(rng))) },
         2 => Command::Scale {
             project,

@@ -26,6 +26,7 @@ impl Sketch {
             hosts: vec!["a.test".to_owned()],
             path_prefix: "/".to_owned(),
             choices: self.choices,
+            sticky: None,
             local: self.local,
         };
         Table { index: 1, version: 1, node: NodeId(1), routes: vec![route], peers }
@@ -33,7 +34,7 @@ impl Sketch {
 }
 
 pub(crate) fn choice(release: u64, node: u64, weight: u32) -> Choice {
-    Choice { release: ReleaseId(release), node: NodeId(node), weight }
+    Choice { release: ReleaseId(release), node: NodeId(node), weight, instances: weight }
 }
 
 pub(crate) fn target(instance: u64, release: u64) -> Target {

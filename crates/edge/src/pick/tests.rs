@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use super::{Ask, Pick, Tried, Trust, pick, pick_for_peer};
 use crate::compile::Compiler;
 use crate::compile::tests::{Sketch, choice, target};
+use crate::sticky::Lean;
 use crate::table::{Compiled, Route, Uptime};
 
 const HERE: u64 = 1;
@@ -29,7 +30,11 @@ impl World {
     }
 
     fn pick_with(&self, tried: &Tried, trust: Trust) -> Option<String> {
-        match pick(&self.table, &self.route, tried, trust, 0) {
+        self.pick_leaning(None, tried, trust)
+    }
+
+    fn pick_leaning(&self, lean: Option<Lean>, tried: &Tried, trust: Trust) -> Option<String> {
+        match pick(&self.table, &self.route, lean, tried, trust, 0) {
             Pick::Local(instance) => Some(instance.id.to_string()),
             Pick::Remote(peer, Ask::Release(release), _) => Some(format!("{release} on {}", peer.node)),
             Pick::Remote(peer, Ask::Any, _) => Some(format!("any on {}", peer.node)),
@@ -67,6 +72,23 @@ fn shares_follow_weights_closely() {
     assert!(counts["i22"].abs_diff(475) <= 2, "{counts:?}");
     // And soon: within any forty requests a share of 5 % is seen.
     assert!((0..10).all(|_| world.counts(40).contains_key("i11")));
+}
+
+#[test]
+fn a_client_that_belongs_to_a_release_goes_there_and_elsewhere_only_in_need() {
+    let world = world(Sketch {
+        choices: vec![choice(1, HERE, 95), choice(2, HERE, 5)],
+        local: vec![target(11, 1), target(21, 2)],
+        peers: vec![],
+    });
+    let one = |lean, tried: &Tried| world.pick_leaning(Some(lean), tried, Trust::Fresh).unwrap();
+    let (to, from) = (Lean::To(ReleaseId(2)), Lean::From(ReleaseId(2)));
+    for _ in 0..50 {
+        assert_eq!(one(to, &Tried::default()), "i21");
+        assert_eq!(one(from, &Tried::default()), "i11");
+    }
+    assert_eq!(one(to, &world.tried(&[21], &[])), "i11");
+    assert_eq!(one(from, &world.tried(&[11], &[])), "i21");
 }
 
 #[test]

@@ -93,14 +93,17 @@ fn correct(table: &mut Table, seen: &LocalView) {
     }
 }
 
-/// The node's share is no larger than the number of its instances that take requests.
+/// The node's share falls with the number of its instances that take requests.
 fn share(route: &mut Route, node: NodeId) {
     let Route { choices, local, .. } = route;
     for choice in choices.iter_mut().filter(|c| c.node == node) {
         let able = local.iter().filter(|t| t.release == choice.release && !t.draining).count();
-        choice.weight = choice.weight.min(u32::try_from(able).unwrap_or(u32::MAX));
+        let able = u32::try_from(able).unwrap_or(u32::MAX).min(choice.instances);
+        let part = u64::from(choice.weight) * u64::from(able) / u64::from(choice.instances.max(1));
+        choice.weight = u32::try_from(part).unwrap_or(u32::MAX);
+        choice.instances = able;
     }
-    choices.retain(|choice| choice.weight > 0);
+    choices.retain(|choice| choice.instances > 0 || choice.node != node);
 }
 
 #[cfg(test)]
@@ -118,7 +121,8 @@ mod tests {
             endpoint: Endpoint { address: format!("127.0.0.1:{n}"), incarnation: "a".to_owned() },
             draining: false,
         };
-        let choice = |node, weight| Choice { release: ReleaseId(1), node: NodeId(node), weight };
+        let choice =
+            |node, weight| Choice { release: ReleaseId(1), node: NodeId(node), weight, instances: weight };
         let route = Route {
             choices: vec![choice(1, 2), choice(2, 1)],
             local: vec![target(1), target(2)],
@@ -156,6 +160,26 @@ mod tests {
         let before = alone.clone();
         correct(&mut alone, &seen);
         assert_eq!(alone, before);
+    }
+
+    #[test]
+    fn the_share_of_a_release_falls_with_its_instances_and_not_by_itself() {
+        let weighed = |weight| {
+            let mut one = table();
+            one.routes[0].choices[0].weight = weight;
+            one
+        };
+        let mut seen = LocalView::default();
+        let mut one = weighed(190);
+        correct(&mut one, &seen);
+        assert_eq!(one, weighed(190));
+        seen.down.insert(InstanceId(1));
+        correct(&mut one, &seen);
+        assert_eq!(one.routes[0].choices[0].weight, 95);
+        // A release that is to get nothing yet is there all the same.
+        let mut one = weighed(0);
+        correct(&mut one, &seen);
+        assert_eq!(one.routes[0].choices.len(), 2);
     }
 
     #[test]

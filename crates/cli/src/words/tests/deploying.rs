@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use temps_core::model::{Source, Spec};
+use temps_core::model::{Source, Spec, What};
 use temps_wire::client::Client;
 use temps_wire::codec;
 use temps_wire::proto::EventId;
@@ -275,4 +275,52 @@ async fn hostile_events_are_inert() {
     user.town().events = vec![hostile];
     let seen = user.types("deployments watch 42").await;
     assert!(seen.out.starts_with("14:31:01  Container ended by itself (\\x1b[2J\\u{202e})\n"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_deployment_is_directed_by_hand() {
+    let user = user().await;
+    for (no_change, line, said) in [
+        (false, "pause 42", "waits after its current step"),
+        (true, "pause 42", "is paused already"),
+        (false, "resume 42", "goes on"),
+        (true, "resume 42", "is not paused"),
+        (false, "promote 42", "goes on to its next step"),
+        (false, "promote 42 --all", "goes on without holding again"),
+        (true, "promote 42", "holds nowhere"),
+    ] {
+        user.town().no_change = no_change;
+        let seen = user.types(&format!("deployments {line}")).await;
+        assert_eq!((seen.code, seen.out), (0, format!("Deployment #42 {said}.\n")), "{line}");
+    }
+    let promoted: Vec<_> = user.town().promotions.iter().map(|asked| (asked.deployment, asked.all)).collect();
+    assert_eq!(promoted, [(42, false), (42, true), (42, false)]);
+    let seen = user.types("deployments resume 42 --json").await;
+    assert_eq!(seen.out, "{\"deployment\":42,\"no_change\":true}\n");
+}
+
+#[tokio::test]
+async fn who_follows_a_paused_deployment_is_told_how_it_goes_on() {
+    let user = user().await;
+    let paused = What::Paused { by: "bob".to_owned() };
+    user.town().events =
+        vec![event(1, "paused", &paused), event(2, "resumed", &paused), event(3, "paused", &paused)];
+    user.town().goes_on = true;
+    user.town().detail = detail("stepping");
+    let as_it_stands = |paused: &str| {
+        if let Some(deployment) = &mut user.town().detail.deployment {
+            (deployment.ended, deployment.paused) = (false, paused.to_owned());
+        }
+    };
+    as_it_stands("bob");
+    let seen = user.types("deployments watch 42").await;
+    assert_eq!(seen.code, 4, "{seen:?}");
+    assert!(
+        seen.err.contains("deployment #42 is paused\n  let it go on with  temps deployments resume 42"),
+        "{seen:?}"
+    );
+    // What was paused once and is not any more is followed.
+    as_it_stands("");
+    let seen = user.types("deployments watch 42 --timeout 300ms").await;
+    assert_eq!(seen.code, 5, "{seen:?}");
 }

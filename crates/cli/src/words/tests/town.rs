@@ -14,10 +14,10 @@ use temps_wire::proto::{
     CreateTokenRequest, CreateTokenResponse, DeployRequest, Deployment, DeploymentDetail, Event, EventId,
     GetDeploymentRequest, HasBundleRequest, HasBundleResponse, ListDeploymentsRequest,
     ListDeploymentsResponse, ListNodesRequest, ListNodesResponse, ListProjectsRequest, ListProjectsResponse,
-    ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, PutBundleResponse,
-    ResolveImageRequest, ResolveImageResponse, RollbackRequest, ScaleRequest, ScaleResponse,
-    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, WatchDeploymentRequest,
-    WhoAmIRequest, WhoAmIResponse,
+    ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, PauseRequest, PromoteRequest,
+    PutBundleResponse, ResolveImageRequest, ResolveImageResponse, ResumeRequest, RollbackRequest,
+    ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
+    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use temps_wire::serve::serve;
 use temps_wire::token::ApiToken;
@@ -34,6 +34,7 @@ pub(super) struct Town {
     pub(super) bundles: BTreeSet<String>,
     pub(super) deploys: Vec<DeployRequest>,
     pub(super) rollbacks: Vec<RollbackRequest>,
+    pub(super) promotions: Vec<PromoteRequest>,
     pub(super) scales: Vec<ScaleRequest>,
     pub(super) variables: BTreeMap<String, String>,
     pub(super) removed: Vec<String>,
@@ -202,6 +203,20 @@ impl Temps for Node {
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Answer<Accepted> {
         Self::accepted(&*self.change("cancel", &request)?)
+    }
+
+    async fn pause(&self, request: Request<PauseRequest>) -> Answer<Accepted> {
+        Self::accepted(&*self.change("pause", &request)?)
+    }
+
+    async fn resume(&self, request: Request<ResumeRequest>) -> Answer<Accepted> {
+        Self::accepted(&*self.change("resume", &request)?)
+    }
+
+    async fn promote(&self, request: Request<PromoteRequest>) -> Answer<Accepted> {
+        let mut town = self.change("promote", &request)?;
+        town.promotions.push(request.into_inner());
+        Self::accepted(&town)
     }
 
     async fn list_deployments(

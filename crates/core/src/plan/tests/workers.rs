@@ -16,7 +16,7 @@ fn worker(exclusive: bool) -> Spec {
 }
 
 impl Cluster {
-    fn gone(&mut self, id: u64) {
+    pub(super) fn gone(&mut self, id: u64) {
         let instance = InstanceId(id);
         let node = self.state.instances[&instance].node;
         self.see(
@@ -37,7 +37,7 @@ impl Cluster {
         self.see(NodeId(node), Observation::Facts(NodeFacts { labels, ..NodeFacts::default() }));
     }
 
-    fn settled(&mut self) {
+    pub(super) fn settled(&mut self) {
         for _ in 0..3 {
             self.plan();
             self.serve();

@@ -160,7 +160,7 @@ impl Edge {
 }
 
 pub(crate) fn choice(release: u64, node: u64, weight: u32) -> Choice {
-    Choice { release: ReleaseId(release), node: NodeId(node), weight }
+    Choice { release: ReleaseId(release), node: NodeId(node), weight, instances: weight }
 }
 
 pub(crate) fn target(instance: u64, release: u64, app: &App) -> Target {
@@ -175,6 +175,7 @@ pub(crate) fn table(choices: Vec<Choice>, local: Vec<Target>, peers: &[&Edge]) -
         hosts: vec![HOST.to_owned()],
         path_prefix: "/".to_owned(),
         choices,
+        sticky: None,
         local,
     };
     let peers: BTreeMap<_, _> =
