@@ -15,6 +15,17 @@ pub struct Limits {
     pub alone: bool,
 }
 
+/// The most steps of a canary.
+pub const CANARY_STEPS_MAX: usize = 20;
+
+/// Whether this can be the name of the cookie by which clients of a canary stay: at most 64 characters of a token
+/// (RFC 6265, section 4.1.1).
+#[must_use]
+pub fn is_cookie_name(name: &str) -> bool {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    (1..=64).contains(&name.len()) && name.bytes().all(token)
+}
+
 /// The limits of a process of a release. One that stops first is replaced in its place.
 #[must_use]
 pub fn limits(spec: &Spec, process: &str) -> Limits {

@@ -57,15 +57,11 @@ pub(crate) fn canary(cluster: &mut Cluster) -> Result {
         cluster.await_deployment(number, "to hold", DEPLOYMENT, |d| d.count("share") == shares)
     };
     held(1)?;
-    let new_of_300 = || -> Result<usize> {
-        let mut new = 0;
-        for at in 0..300 {
-            let edge = cluster.nodes[at % cluster.nodes.len()].shape.edge;
-            new += usize::from(browser::get(edge, "hello.localhost", "/")?.version() == "v2");
-        }
-        Ok(new)
-    };
-    let new = new_of_300()?;
+    let mut new = 0;
+    for at in 0..300 {
+        let edge = cluster.nodes[at % cluster.nodes.len()].shape.edge;
+        new += usize::from(browser::get(edge, "hello.localhost", "/")?.version() == "v2");
+    }
     check!((15..=45).contains(&new), "{new} of 300 requests went to the canary, which gets 10 %");
     let ask = |edge: usize, client: usize| -> Result<String> {
         let cookie = format!("theme=dark; client=c{client}");

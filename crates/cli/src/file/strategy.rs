@@ -1,6 +1,7 @@
 //! How a release takes the place of another: `strategy` and `[deploy.canary]`.
 
 use temps_core::model::{CanaryStep, Strategy};
+use temps_core::strategy::{CANARY_STEPS_MAX, is_cookie_name};
 use toml::Spanned;
 
 use super::found::{Found, millis};
@@ -9,8 +10,6 @@ use super::raw;
 
 /// Shares in percent, and how long each is held, where the file names none.
 const STEPS: [(u32, u64); 2] = [(5, 120_000), (25, 120_000)];
-/// The most steps of a canary.
-const STEPS_MAX: usize = 20;
 
 const ALL: [Strategy; 4] = [Strategy::Rolling, Strategy::BlueGreen, Strategy::Canary, Strategy::Recreate];
 
@@ -38,12 +37,10 @@ pub(super) fn strategy(raw: &raw::Deploy, found: &mut Found) -> (Strategy, Vec<C
     }
     let canary = canary.get_ref();
     let sticky = canary.sticky.as_ref().map(|cookie| {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        let name = cookie.get_ref();
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(token) {
+        if !is_cookie_name(cookie.get_ref()) {
             found.at(cookie.span(), "sticky is the name of a cookie, at most 64 characters");
         }
-        name.clone()
+        cookie.get_ref().clone()
     });
     let steps = canary.steps.as_ref().map_or_else(|| STEPS.map(step).into(), |steps| written(steps, found));
     (strategy, steps, sticky)
@@ -54,8 +51,8 @@ fn step((weight, hold): (u32, u64)) -> CanaryStep {
 }
 
 fn written(steps: &Spanned<Vec<Spanned<raw::CanaryStep>>>, found: &mut Found) -> Vec<CanaryStep> {
-    if !(1..=STEPS_MAX).contains(&steps.get_ref().len()) {
-        found.at(steps.span(), format!("a canary has 1 to {STEPS_MAX} steps"));
+    if !(1..=CANARY_STEPS_MAX).contains(&steps.get_ref().len()) {
+        found.at(steps.span(), format!("a canary has 1 to {CANARY_STEPS_MAX} steps"));
     }
     let mut before = 0;
     let mut all = Vec::new();

@@ -80,7 +80,6 @@ async fn to_the_end(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let mut events = client.watch_deployment(number, last);
-        let mut paused = false;
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
@@ -102,8 +101,7 @@ async fn to_the_end(
                     }
                     show.event(screen, &event)?;
                     if event.kind == "paused" && is_paused(client, number).await? {
-                        paused = true;
-                        break;
+                        return Err(left_paused(number));
                     }
                     // One log goes on over all nodes that build, should one be lost.
                     let is_read = build.as_ref().is_some_and(|log| !log.is_over);
@@ -114,9 +112,6 @@ async fn to_the_end(
                 }
                 Some(Err(error)) => return Err(lost(number, error)),
             }
-        }
-        if paused {
-            return Err(left_paused(number));
         }
         let detail = get(client, number).await.map_err(|error| lost(number, error))?;
         if detail.deployment.as_ref().is_some_and(|deployment| deployment.ended) {

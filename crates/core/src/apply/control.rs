@@ -65,10 +65,9 @@ impl Change<'_> {
 
     pub(super) fn promote(&mut self, id: DeploymentId, all: bool) -> Answer {
         let found = self.under_way(id, "promoted")?;
-        let holds = found.progress.values().any(|p| {
-            let rest = p.steps.get(p.at..).unwrap_or_default();
-            rest.iter().take(if all { rest.len() } else { 1 }).any(|step| step.hold > 0)
-        });
+        let reach = if all { usize::MAX } else { 1 };
+        let holds =
+            found.progress.values().any(|p| p.steps.iter().skip(p.at).take(reach).any(|s| s.hold > 0));
         if !holds && found.paused.is_none() {
             return Ok(Outcome::NoChange(Made::Deployment(id)));
         }
@@ -77,8 +76,7 @@ impl Change<'_> {
         if let Some(found) = self.state.deployments.get_mut(&id) {
             for progress in found.progress.values_mut() {
                 progress.hold_until = progress.hold_until.map(|until| until.min(clock));
-                let rest = progress.steps.get_mut(progress.at..).unwrap_or_default();
-                rest.iter_mut().take(if all { usize::MAX } else { 1 }).for_each(|step| step.hold = 0);
+                progress.steps.iter_mut().skip(progress.at).take(reach).for_each(|step| step.hold = 0);
             }
         }
         self.go_on(id);

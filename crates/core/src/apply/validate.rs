@@ -5,6 +5,7 @@ use crate::command::Rejection;
 use crate::model::{
     DeployRules, Form, Order, Placement, ProcessSpec, RELEASE_PROCESS, Source, Spec, Strategy, Variables,
 };
+use crate::strategy::{CANARY_STEPS_MAX, is_cookie_name};
 
 /// The least memory that Docker accepts as a limit, in bytes.
 const MEMORY_MIN: u64 = 6 << 20;
@@ -13,8 +14,6 @@ const MEMORY_MIN: u64 = 6 << 20;
 const NAME_MAX: usize = 40;
 /// The most instances of one process.
 pub(super) const INSTANCES_MAX: u32 = 1_000;
-/// The most steps of a canary.
-const STEPS_MAX: usize = 20;
 /// The largest sum of names and values of variables, in bytes.
 const VARIABLES_MAX: usize = 1 << 20;
 
@@ -211,15 +210,14 @@ fn strategy(deploy: &DeployRules) -> Result<(), Rejection> {
     if !is_canary && (!deploy.canary.is_empty() || deploy.sticky.is_some()) {
         return Err(invalid("deploy.canary needs deploy.strategy = \"canary\""));
     }
-    if is_canary && !(1..=STEPS_MAX).contains(&deploy.canary.len()) {
-        return Err(invalid(format!("a canary has 1 to {STEPS_MAX} steps")));
+    if is_canary && !(1..=CANARY_STEPS_MAX).contains(&deploy.canary.len()) {
+        return Err(invalid(format!("a canary has 1 to {CANARY_STEPS_MAX} steps")));
     }
     let weights = || deploy.canary.iter().map(|step| step.weight);
     if !weights().all(|weight| (1..=99).contains(&weight)) || !weights().is_sorted_by(|a, b| a < b) {
         return Err(invalid("the weights of a canary's steps must be from 1 to 99 percent and grow"));
     }
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if deploy.sticky.as_ref().is_some_and(|c| c.is_empty() || c.len() > 64 || !c.bytes().all(token)) {
+    if deploy.sticky.as_ref().is_some_and(|cookie| !is_cookie_name(cookie)) {
         return Err(invalid("deploy.canary.sticky must be the name of a cookie, at most 64 characters"));
     }
     Ok(())

@@ -82,13 +82,19 @@ fn blue_green_moves_all_requests_at_once_and_keeps_the_old_ones_until_then() {
     assert_eq!(cluster.phase_of(SECOND), Phase::Watching);
 }
 
-#[test]
-fn a_bad_blue_green_release_is_taken_back_without_a_request() {
+/// A blue-green deployment of which one new instance is ready.
+fn one_of_three_beside() -> Cluster {
     let mut cluster = first_release();
     cluster.deploy_as(bundle('b'), with(Strategy::BlueGreen));
     cluster.plan();
     cluster.ready(4);
     cluster.plan();
+    cluster
+}
+
+#[test]
+fn a_bad_blue_green_release_is_taken_back_without_a_request() {
+    let mut cluster = one_of_three_beside();
     cluster.sight(5, crate::model::Seen::Unready);
     let planned = cluster.plan();
     assert_eq!(planned, ["revert", "stop i5", "stop i6", "drain i4"]);
@@ -97,11 +103,7 @@ fn a_bad_blue_green_release_is_taken_back_without_a_request() {
 
 #[test]
 fn a_release_without_instances_that_serve_leaves_all_requests_to_the_other() {
-    let mut cluster = first_release();
-    cluster.deploy_as(bundle('b'), with(Strategy::BlueGreen));
-    cluster.plan();
-    cluster.ready(4);
-    cluster.plan();
+    let mut cluster = one_of_three_beside();
     for id in 1..=3 {
         cluster.sight(id, crate::model::Seen::Unready);
     }
