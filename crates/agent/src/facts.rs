@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use temps_core::assignment::{Assignment, Work};
 use temps_core::command::Observation;
-use temps_core::model::{DeploymentId, Exit, InstanceId, NodeFacts, Seen, Want};
+use temps_core::model::{DeploymentId, Exit, InstanceId, NodeFacts, Past, Seen, Want};
 use temps_core::table::EdgeReport;
 
 use crate::diff::Standing;
@@ -29,6 +29,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) stored: &'a BTreeSet<String>,
     /// Artifacts of which the cluster knows that they are stored here.
     pub(crate) known_stored: &'a BTreeSet<String>,
+    /// What the edge counted before deployments that are under way.
+    pub(crate) pasts: &'a BTreeMap<DeploymentId, Past>,
     /// What came of builds that the cluster waits for.
     pub(crate) builds: Vec<(DeploymentId, Observation)>,
     /// What this node is, where the cluster does not know that.
@@ -61,15 +63,19 @@ pub(crate) fn facts(sight: &Sight<'_>) -> Vec<Fact> {
     facts.extend(sight.node.clone().map(|node| at_once(Key::Node, Observation::Facts(node))));
     // An edge that has not been heard yet counts nothing, which is not the same as no traffic.
     if sight.edge.pid != 0 {
-        for environment in &sight.assigned.observed {
-            let traffic = sight.edge.traffic.get(environment).copied().unwrap_or_default();
+        for (environment, releases) in &sight.assigned.observed {
+            let measured = sight.edge.traffic.get(environment).map(|m| m.of(releases)).unwrap_or_default();
             facts.push(Fact {
                 key: Key::Traffic(*environment),
-                observation: Observation::Traffic { environment: *environment, traffic },
+                observation: Observation::Traffic { environment: *environment, measured },
                 pause: TRAFFIC,
                 repeat: None,
             });
         }
+    }
+    for (deployment, past) in sight.pasts {
+        let observation = Observation::Past { deployment: *deployment, past: past.clone() };
+        facts.push(at_once(Key::Past(*deployment), observation));
     }
     facts
 }

@@ -34,6 +34,7 @@ use crate::diff::{Here, Standing, diff};
 use crate::facts::{Sight, facts};
 use crate::health::Vitals;
 use crate::local::{Local, Stage};
+use crate::memory::Memory;
 use crate::outbox::Outbox;
 use crate::runtime::{Found, Running, Runtime, StartError};
 use crate::store::{Fetch, Store, StoreError};
@@ -92,6 +93,7 @@ pub(crate) struct Hands {
     fetches: Fetches,
     builds: Builds,
     own: Own,
+    memory: Memory,
     outbox: Outbox,
 }
 
@@ -136,6 +138,7 @@ impl Hands {
             locals: BTreeMap::new(),
             fetches: Fetches::new(),
             builds: Builds::default(),
+            memory: Memory::default(),
         };
         (hands, events)
     }
@@ -290,6 +293,7 @@ impl Hands {
     }
 
     fn report(&mut self, now: Instant) {
+        self.memory.look(&self.edge.borrow(), &self.assigned.unmeasured, now);
         let sight = Sight {
             standing: self.standing(),
             assigned: &self.assigned,
@@ -297,6 +301,7 @@ impl Hands {
             edge: &self.edge.borrow(),
             stored: &self.store.list(),
             known_stored: &self.known_stored,
+            pasts: self.memory.pasts(),
             builds: self.builds.results(),
             node: self.own.condition.news(&self.assigned.facts, now),
         };

@@ -20,6 +20,7 @@ pub mod images;
 mod lease;
 mod local;
 pub mod logs;
+mod memory;
 mod outbox;
 mod probe;
 mod proc;

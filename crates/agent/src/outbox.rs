@@ -34,6 +34,8 @@ pub(crate) enum Key {
     Node,
     /// Traffic of an environment.
     Traffic(EnvironmentId),
+    /// What was counted before a deployment.
+    Past(DeploymentId),
 }
 
 /// Something that is true and that the cluster should know.

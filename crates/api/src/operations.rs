@@ -7,19 +7,19 @@ use temps_wire::proto::temps_server::Temps;
 use temps_wire::proto::{
     Accepted, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
     CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse,
-    CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail, Event, GetDeploymentRequest,
-    HasBundleRequest, HasBundleResponse, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest,
-    ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
-    ListVariablesResponse, LogLine, LogsRequest, PauseRequest, PromoteRequest, PutBundleResponse,
-    ResolveImageRequest, ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse,
-    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, WatchDeploymentRequest,
-    WhoAmIRequest, WhoAmIResponse,
+    CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail, DeploymentMetrics,
+    DeploymentPreview, Event, GetDeploymentRequest, GetMetricsRequest, HasBundleRequest, HasBundleResponse,
+    ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
+    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine,
+    LogsRequest, PauseRequest, PromoteRequest, PutBundleResponse, ResolveImageRequest, ResolveImageResponse,
+    ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse,
+    StatusRequest, StatusResponse, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::caller::Claim;
 use crate::desk::{Desk, Lines};
-use crate::{build_log, bundles, changes, images, logs, reads, watch};
+use crate::{build_log, bundles, changes, images, logs, metrics, reads, watch};
 
 macro_rules! operations {
     ($($operation:ident: $asked:ty => $answer:ty, $role:ident, $what:literal, $handler:path;)*) => {
@@ -48,6 +48,8 @@ operations! {
     who_am_i: WhoAmIRequest => WhoAmIResponse, Viewer, "asking who one is", reads::who_am_i;
     list_deployments: ListDeploymentsRequest => ListDeploymentsResponse, Viewer, "reading", reads::list_deployments;
     get_deployment: GetDeploymentRequest => DeploymentDetail, Viewer, "reading", reads::get_deployment;
+    get_metrics: GetMetricsRequest => DeploymentMetrics, Viewer, "reading", metrics::get_metrics;
+    preview_deployment: DeployRequest => DeploymentPreview, Deployer, "deploying", metrics::preview_deployment;
     watch_deployment: WatchDeploymentRequest => Lines<Event>, Viewer, "watching", watch::watch_deployment;
     build_log: BuildLogRequest => Lines<LogLine>, Viewer, "reading logs", build_log::build_log;
     status: StatusRequest => StatusResponse, Viewer, "reading", reads::status;

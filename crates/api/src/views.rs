@@ -38,7 +38,7 @@ impl<'a> Views<'a> {
         let (created, ended) = self.spans.get(&d.id).copied().unwrap_or_default();
         let release = self.state.releases.get(&d.to);
         let began = d.started_at.unwrap_or(d.created_at);
-        let traffic = (!d.traffic.is_empty() || !d.earlier.is_empty()).then(|| d.total());
+        let traffic = d.counted.is_known().then(|| d.counted.total().traffic);
         proto::Deployment {
             number: d.id.0,
             project,
@@ -64,7 +64,7 @@ impl<'a> Views<'a> {
             log_tail: d.cause.as_ref().map(|cause| cause.log_tail().to_vec()).unwrap_or_default(),
             requests: traffic.map(|t| t.requests),
             app_errors: traffic.map(|t| t.app_errors),
-            platform_errors: traffic.map(|t| t.platform_errors),
+            platform_errors: traffic.map(|t| t.failed()),
             rollback_target: self.rollback_targets.contains(&d.id),
             source: release.map(|r| given(&r.source)).unwrap_or_default(),
             image: release.map(image).unwrap_or_default(),

@@ -36,10 +36,14 @@ pub(crate) fn text_of(detail: &DeploymentDetail) -> String {
             | Phase::Watching
             | Phase::Reverting,
         )
-        | None => {
-            format!("{} is {}.", subject(&deployment), stands(&deployment))
-        }
+        | None => headline_of(&deployment),
     }
+}
+
+/// `Deployment #42 of my-app (production) is watching.`
+#[must_use]
+pub(crate) fn headline_of(d: &Deployment) -> String {
+    format!("{} is {}.", subject(d), stands(d))
 }
 
 /// `Deployment #42 of my-app (production)`.

@@ -1,6 +1,6 @@
 //! What one node has to make true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Artifact, ClusterState, DeployRules, DeploymentId, EnvironmentId, Health, Index, Instance, InstanceId,
@@ -19,14 +19,16 @@ pub struct Assignment {
     pub artifacts: BTreeMap<String, ArtifactWork>,
     /// Some instance waits until this node's edge serves a table of at least this index.
     pub awaited: Option<Index>,
-    /// Environments whose traffic is to be reported, because a deployment is under way.
-    pub observed: Vec<EnvironmentId>,
+    /// Environments whose traffic is to be reported, because a deployment is under way, with the releases to report.
+    pub observed: BTreeMap<EnvironmentId, BTreeSet<ReleaseId>>,
+    /// Deployments of which the cluster does not know yet what this node's edge counted before they began.
+    pub unmeasured: BTreeMap<DeploymentId, EnvironmentId>,
     /// Images to make here.
     pub builds: BTreeMap<DeploymentId, BuildWork>,
     /// What this node was last known to be.
     pub facts: crate::model::NodeFacts,
     /// Deployments that the cluster remembers; the build logs of others may be deleted.
-    pub remembered: std::collections::BTreeSet<DeploymentId>,
+    pub remembered: BTreeSet<DeploymentId>,
 }
 
 /// An image to make.
@@ -98,11 +100,28 @@ pub fn assignment(state: &ClusterState, node: NodeId) -> Assignment {
         instances,
         artifacts: artifacts(state, node),
         awaited: state.nodes.get(&node).and_then(|n| awaited(state).filter(|index| n.applied < *index)),
-        observed: state.deployments.values().filter(|d| d.phase.is_live()).map(|d| d.environment).collect(),
+        observed: observed(state),
+        unmeasured: unmeasured(state, node),
         builds: builds(state, node),
         facts: state.nodes.get(&node).map(|n| n.facts.clone()).unwrap_or_default(),
         remembered: state.deployments.keys().copied().collect(),
     }
+}
+
+/// The two releases of each deployment, others of which something runs, and what was reported before.
+fn observed(state: &ClusterState) -> BTreeMap<EnvironmentId, BTreeSet<ReleaseId>> {
+    let live = state.deployments.values().filter(|d| d.phase.is_live());
+    live.map(|d| {
+        let running = state.instances.values().filter(|i| i.environment == d.environment && i.occupies());
+        let releases = running.map(|i| i.release).chain(d.from).chain([d.to]).chain(d.counted.releases());
+        (d.environment, releases.collect())
+    })
+    .collect()
+}
+
+fn unmeasured(state: &ClusterState, node: NodeId) -> BTreeMap<DeploymentId, EnvironmentId> {
+    let live = state.deployments.values().filter(|d| d.phase.is_live());
+    live.filter(|d| !d.counted.past.contains_key(&node)).map(|d| (d.id, d.environment)).collect()
 }
 
 fn builds(state: &ClusterState, node: NodeId) -> BTreeMap<DeploymentId, BuildWork> {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Artifact, Cause, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Index, InstanceId, Millis,
-    NodeFacts, NodeId, Phase, ProjectId, ReleaseId, Role, Seen, Source, Spec, TokenId, Traffic, Variables,
+    Artifact, Cause, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Index, InstanceId, Measured,
+    Millis, NodeFacts, NodeId, Past, Phase, ProjectId, ReleaseId, Role, Seen, Source, Spec, TokenId,
+    Variables,
 };
 
 /// The format version of [`Entry`]; a node refuses entries of a newer one.
-pub const ENTRY_VERSION: u16 = 3;
+pub const ENTRY_VERSION: u16 = 4;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -278,6 +279,13 @@ pub enum Action {
         /// Why.
         cause: Cause,
     },
+    /// The last thing to do of a deployment failed; its release stays.
+    Fail {
+        /// Which.
+        deployment: DeploymentId,
+        /// Why.
+        cause: Cause,
+    },
     /// The deployment ends.
     End {
         /// Which.
@@ -360,7 +368,14 @@ pub enum Observation {
         /// Which environment.
         environment: EnvironmentId,
         /// Counts since the edge started.
-        traffic: Traffic,
+        measured: Measured,
+    },
+    /// What this node's edge counted of an environment in the time before a deployment began.
+    Past {
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// What was counted.
+        past: Past,
     },
 }
 

@@ -16,6 +16,7 @@ fn is_worth_telling(what: &What) -> bool {
     match what {
         What::Accepted { .. }
         | What::Reverting { .. }
+        | What::Failed { .. }
         | What::NodeLost { .. }
         | What::NodeReturned { .. } => true,
         What::Ended { phase, .. } => *phase != Phase::Superseded,
@@ -32,6 +33,7 @@ fn is_worth_telling(what: &What) -> bool {
         | What::DrainTimedOut { .. }
         | What::Removed { .. }
         | What::Crashed { .. }
+        | What::Judged { .. }
         | What::Watching { .. }
         | What::Share { .. }
         | What::Paused { .. }

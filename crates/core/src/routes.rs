@@ -116,7 +116,8 @@ fn shared(
     environment: &Environment,
     counts: BTreeMap<(ReleaseId, NodeId), u32>,
 ) -> (Vec<Choice>, Option<Sticky>) {
-    let live = state.live(environment.id).filter(|d| d.phase == Phase::Stepping);
+    let live = state.live(environment.id);
+    let live = live.filter(|d| matches!(d.phase, Phase::Stepping | Phase::Watching));
     let new = live.map(|d| d.to);
     let sum = |of_new: bool| {
         counts.iter().filter(|((r, _), _)| (Some(*r) == new) == of_new).map(|(_, n)| *n).sum::<u32>()
@@ -124,6 +125,8 @@ fn shared(
     let (ours, others) = (sum(true), sum(false));
     // Where one of them has nothing that serves, the other serves all.
     let leading = live.and_then(Deployment::leading).filter(|_| ours > 0 && others > 0);
+    // What is kept warm gets nothing.
+    let watched = live.is_some_and(|d| d.phase == Phase::Watching) && ours > 0 && others > 0;
     // What was reached by shares is not given back when the rest is replaced.
     let percent = leading.and_then(|(_, progress)| {
         let step = progress.steps.get(progress.at)?;
@@ -131,6 +134,7 @@ fn shared(
         let is_less = |percent: &u32| ours.saturating_mul(100) < percent.saturating_mul(ours + others);
         step.weight.or_else(|| reached().filter(is_less))
     });
+    let percent = if watched { Some(100) } else { percent };
     let weight = |release: ReleaseId, count: u32| match percent {
         None => count,
         Some(percent) if Some(release) == new => count.saturating_mul(percent).saturating_mul(others),

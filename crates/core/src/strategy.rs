@@ -58,6 +58,23 @@ pub fn steps(rules: &DeployRules, limits: Limits, weighs: bool, old: u32, wanted
     }
 }
 
+/// The same steps, with all `old` instances kept until watching ends. At the end they get no requests any more.
+/// Where they cannot run beside the new ones nothing changes.
+#[must_use]
+pub fn keep_warm(mut steps: Vec<Step>, limits: Limits, weighs: bool, old: u32) -> Vec<Step> {
+    if !weighs || old == 0 || limits.to_none {
+        return steps;
+    }
+    for step in &mut steps {
+        step.keep_old = old;
+    }
+    if let Some(last) = steps.last_mut() {
+        last.weight = Some(100);
+    }
+    steps.dedup();
+    steps
+}
+
 /// The most instances that may run at once while steps are walked.
 #[must_use]
 pub fn peak(steps: &[Step], limits: Limits, wanted: u32) -> u32 {
@@ -104,7 +121,7 @@ fn canary(shares: &[CanaryStep], limits: Limits, old: u32, wanted: u32) -> Vec<S
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, peak, steps};
+    use super::{Limits, keep_warm, peak, steps};
     use crate::model::{CanaryStep, DeployRules, Strategy};
 
     type Told = (u32, u32, Option<u32>);
@@ -172,6 +189,22 @@ mod tests {
         );
         let recreate = Limits { surge: 0, unavailable: u32::MAX, to_none: true, alone: true };
         assert_eq!(all(Strategy::Recreate, recreate), [1, 2, 3, 5].map(|n| (n, vec![(n, 0, None)])));
+    }
+
+    #[test]
+    fn what_is_kept_warm_gets_no_requests_at_the_end() {
+        let limits = Limits { surge: 1, ..Limits::default() };
+        let warm = |strategy| {
+            let canary = vec![CanaryStep { weight: 5, hold: 1 }];
+            let rules = DeployRules { strategy, canary, ..DeployRules::default() };
+            let steps = keep_warm(steps(&rules, limits, true, 2, 2), limits, true, 2);
+            steps.iter().map(|step| (step.ready, step.keep_old, step.weight)).collect::<Vec<_>>()
+        };
+        assert_eq!(warm(Strategy::Rolling), [(1, 2, None), (2, 2, Some(100))]);
+        assert_eq!(warm(Strategy::BlueGreen), [(2, 2, Some(0)), (2, 2, Some(100))]);
+        assert_eq!(warm(Strategy::Canary), [(1, 2, Some(5)), (2, 2, Some(100))]);
+        let none = keep_warm(steps(&DeployRules::default(), limits, true, 0, 2), limits, true, 0);
+        assert_eq!(none.last().map(|step| step.weight), Some(None), "nothing was there before");
     }
 
     #[test]

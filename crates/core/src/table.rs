@@ -99,7 +99,7 @@ pub struct EdgeReport {
     /// Requests and streams in flight by local instance; absent means none.
     pub in_flight: BTreeMap<InstanceId, u64>,
     /// Cumulative counters by environment since the edge started.
-    pub traffic: BTreeMap<EnvironmentId, crate::model::Traffic>,
+    pub traffic: BTreeMap<EnvironmentId, crate::model::Measured>,
     /// The edge's process id.
     pub pid: u32,
 }

@@ -11,7 +11,9 @@ use rand::Rng;
 use temps_core::apply::apply;
 use temps_core::assignment::{assignment, served_everywhere};
 use temps_core::command::{Command, ENTRY_VERSION, Entry, Made};
-use temps_core::model::{CanaryStep, ClusterState, NodeId, Order, Phase, ReleaseCommand, Spec, Strategy};
+use temps_core::model::{
+    CanaryStep, Cause, ClusterState, NodeId, Order, Phase, ReleaseCommand, Schema, Spec, Strategy,
+};
 use temps_core::plan::plan;
 use temps_core::routes::routes;
 use world::{Behaviour, TICK, Weather, World, spec};
@@ -83,11 +85,23 @@ fn storm(seed: u64) -> World {
     assert!(matches!(last.made(), Ok(Made::Deployment(_))), "{last:?}");
     world.settle(30 * 60_000);
     world.check_end();
+    no_good_release_is_judged_bad(&world);
     let end = world.state.deployments.values().next_back().unwrap();
     assert_eq!(end.phase, Phase::Succeeded, "{:?}", end.cause);
     let running: usize = world.nodes.values().map(world::VirtualNode::running).sum();
     assert_eq!(running, size as usize, "what runs is what is wanted");
     world
+}
+
+/// Whatever happened meanwhile, by its requests only one is taken back that fails them.
+fn no_good_release_is_judged_bad(world: &World) {
+    for deployment in world.state.deployments.values() {
+        let judged = matches!(deployment.cause, Some(Cause::Traffic { .. }));
+        let release = world.state.release(Some(deployment.to)).filter(|_| judged);
+        let digest = release.and_then(|r| r.artifact.as_ref()).map(|a| &a.digest);
+        let behaviour = digest.and_then(|digest| world.behaviours.get(digest));
+        assert!(behaviour.is_none_or(|b| *b == Behaviour::Errs), "{:?}: {:?}", behaviour, deployment.cause);
+    }
 }
 
 fn strategy(rng: &mut rand::rngs::StdRng, spec: &mut Spec, which: usize) {
@@ -108,8 +122,9 @@ fn disturb(world: &mut World) {
     let node = NodeId(world.rng.random_range(1..=3));
     match world.rng.random_range(0..100) {
         0..4 => {
-            let behaviour = match world.rng.random_range(0..12) {
+            let behaviour = match world.rng.random_range(0..13) {
                 0..5 => Behaviour::Good,
+                12 => Behaviour::Errs,
                 10 => Behaviour::NotBuilt,
                 11 => Behaviour::CommandFails,
                 5 => Behaviour::NeverHealthy,
@@ -127,6 +142,12 @@ fn disturb(world: &mut World) {
             }
             let which = world.rng.random_range(0..4);
             strategy(&mut world.rng, &mut spec, which);
+            spec.rollback.warm = world.rng.random_bool(0.2);
+            if world.rng.random_bool(0.3) {
+                let provides = world.rng.random_range(1..5);
+                let from = world.rng.random_range(1..=provides);
+                spec.schema = Some(Schema { provides, from, to: provides + world.rng.random_range(0..2) });
+            }
             if world.containers && world.rng.random_bool(0.2) {
                 spec.volumes.insert("data".to_owned(), "/data".to_owned());
             }
@@ -254,6 +275,28 @@ proptest! {
         let after: Vec<_> = world.state.instances.values().filter(|i| i.serves()).map(|i| i.id).collect();
         assert_eq!(before, after, "the healthy old instances were touched");
         assert!(world.now - asked <= 8_000 + 20 * TICK, "it took {} ms", world.now - asked);
+        world.check_end();
+    }
+}
+
+#[test]
+fn a_release_that_fails_requests_is_taken_back_and_a_good_one_is_not() {
+    for seed in 0..40 {
+        let mut world = World::new(seed, 3);
+        world.deploy(spec(3, 1, 0), Behaviour::Good);
+        world.settle(10 * 60_000);
+        world.now += 60_000;
+        let mut next = spec(3, 1, 0);
+        next.rollback.watch = 60_000;
+        strategy(&mut world.rng, &mut next, usize::try_from(seed % 3).unwrap());
+        next.rollback.warm = seed % 2 == 0;
+        let errs = seed % 4 < 2;
+        world.deploy(next, if errs { Behaviour::Errs } else { Behaviour::Good });
+        world.settle(10 * 60_000);
+        let last = world.state.deployments.values().next_back().unwrap();
+        let expected = if errs { Phase::RolledBack } else { Phase::Succeeded };
+        assert_eq!(last.phase, expected, "seed {seed}: {:?}", last.cause);
+        assert_eq!(matches!(last.cause, Some(Cause::Traffic { .. })), errs);
         world.check_end();
     }
 }

@@ -7,7 +7,8 @@ use http::{Response, StatusCode};
 use crate::asked::Refusal;
 use crate::body::Answer;
 use crate::client::Active;
-use crate::head::{FAILED, NOT_HERE, ONCE};
+use crate::count::Fault;
+use crate::head::{CUT, FAILED, NOT_HERE, ONCE};
 
 /// Why the edge answers in an application's place.
 #[derive(Debug)]
@@ -83,14 +84,15 @@ pub(crate) fn not_here(active: Active) -> Response<Answer> {
 
 /// The answer to another edge: no application answers, and one may have received it, once at most.
 pub(crate) fn lost(why: String, host: &str, active: Active) -> Response<Answer> {
-    let mut response = failed(&Why::Lost(why), host, active);
+    let mut response = answer(&Why::Lost(why), host, active);
     response.headers_mut().insert(FAILED, HeaderValue::from_static(ONCE));
     response
 }
 
 /// The answer to another edge: an application may have received it, and will not answer.
-pub(crate) fn failed(why: &Why, host: &str, active: Active) -> Response<Answer> {
+pub(crate) fn failed(why: &Why, fault: Fault, host: &str, active: Active) -> Response<Answer> {
     let mut response = answer(why, host, active);
-    response.headers_mut().insert(FAILED, HeaderValue::from_static("1"));
+    let how = if fault == Fault::Cut { CUT } else { "1" };
+    response.headers_mut().insert(FAILED, HeaderValue::from_static(how));
     response
 }

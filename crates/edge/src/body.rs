@@ -13,8 +13,9 @@ use hyper::body::Incoming;
 use tracing::debug;
 
 use crate::client::Active;
-use crate::count::Account;
+use crate::count::{Account, Fault};
 use crate::instance::Lease;
+use crate::peer;
 use crate::pool::Carrier;
 use crate::upload::{BodyError, Upload};
 
@@ -62,12 +63,18 @@ impl Owed {
     }
 
     /// The answer broke off.
-    fn cut(self) {
+    fn cut(self, error: &hyper::Error) -> Fault {
         let by_client = self.upload.as_ref().is_some_and(|upload| upload.failed());
+        let fault = match &self.lease {
+            Some(lease) if !by_client => lease.broke(),
+            Some(_) => Fault::Reset,
+            None => peer::why_broken(error),
+        };
         if let (Some(account), false) = (&self.account, by_client) {
-            account.cut();
+            account.broke(fault);
         }
         self.forget();
+        fault
     }
 
     /// The client left, or the answer broke off: nothing of this exchange is used again.
@@ -115,10 +122,11 @@ impl Body for Answer {
                 }
                 Some(Err(error)) => {
                     debug!(%error, "an answer broke off");
-                    if let Some(owed) = this.owed.take() {
-                        owed.cut();
+                    match this.owed.take().map(|owed| owed.cut(&error)) {
+                        // Another edge learns so whose fault it is.
+                        Some(Fault::Cut) => Poll::Ready(Some(Err(peer::broken_by_us().into()))),
+                        Some(_) | None => Poll::Ready(Some(Err(error.into()))),
                     }
-                    Poll::Ready(Some(Err(error.into())))
                 }
                 None => {
                     this.ended();

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use temps_core::host;
-use temps_core::model::{EnvironmentId, InstanceId, NodeId, ReleaseId, Traffic};
+use temps_core::model::{EnvironmentId, InstanceId, Measured, NodeId, ReleaseId};
 use temps_core::table::{self, Table, Target};
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::count::{Meter, Sharded, Turns};
+use crate::count::{Gauge, Meter, Sharded, Turns};
 use crate::table::{
     Awaiting, Choice, Compiled, Down, Instance, Left, Local, Mount, Peer, Route, Swap, Uptime,
 };
+
+/// Counts of so many releases without an instance are kept for each environment.
+const RELEASES_KEPT: usize = 50;
 
 type ChoiceKey = (EnvironmentId, ReleaseId, NodeId);
 
@@ -38,6 +41,7 @@ pub(crate) struct Compiler {
     awaiting: HashMap<ChoiceKey, Arc<Awaiting>>,
     peers: HashMap<NodeId, Arc<Peer>>,
     meters: BTreeMap<EnvironmentId, Arc<Meter>>,
+    gauges: BTreeMap<(EnvironmentId, ReleaseId), Arc<Gauge>>,
 }
 
 impl Compiler {
@@ -53,6 +57,7 @@ impl Compiler {
             awaiting: HashMap::new(),
             peers: HashMap::new(),
             meters: BTreeMap::new(),
+            gauges: BTreeMap::new(),
         }
     }
 
@@ -78,6 +83,7 @@ impl Compiler {
             mounts.sort_by_key(|mount| std::cmp::Reverse(mount.prefix.len()));
         }
         self.routes = routes;
+        self.forget_gauges();
         Swap { seq: self.seq, table: Arc::new(compiled), vanished, withdrawn: self.withdraw(&offered) }
     }
 
@@ -100,8 +106,29 @@ impl Compiler {
         counts
     }
 
-    pub(crate) fn traffic(&self) -> BTreeMap<EnvironmentId, Traffic> {
-        self.meters.iter().map(|(id, meter)| (*id, meter.traffic())).collect()
+    pub(crate) fn traffic(&self) -> BTreeMap<EnvironmentId, Measured> {
+        let mut all = BTreeMap::<_, Measured>::new();
+        for ((environment, release), gauge) in &self.gauges {
+            all.entry(*environment).or_default().releases.insert(*release, gauge.counts());
+        }
+        for (environment, meter) in &self.meters {
+            all.entry(*environment).or_default().traffic = meter.traffic();
+        }
+        all
+    }
+
+    /// Of the releases without an instance the newest are remembered.
+    fn forget_gauges(&mut self) {
+        let idle = |gauge: &Arc<Gauge>| Arc::strong_count(gauge) == 1;
+        let mut left = BTreeMap::<EnvironmentId, usize>::new();
+        let old = self.gauges.iter().rev().filter(|(_, gauge)| idle(gauge)).filter_map(|(key, _)| {
+            let left = left.entry(key.0).or_default();
+            *left += 1;
+            (*left > RELEASES_KEPT).then_some(*key)
+        });
+        for key in old.collect::<Vec<_>>() {
+            self.gauges.remove(&key);
+        }
     }
 
     fn note_peers(&mut self, table: &Table) {
@@ -133,6 +160,8 @@ impl Compiler {
             } else {
                 offered.serving.insert(key.clone());
             }
+            let gauge = self.gauges.entry((environment, target.release));
+            let gauge = gauge.or_insert_with(|| Arc::new(Gauge::new(self.workers)));
             self.instances.entry(key).or_insert_with(|| {
                 self.next_uid += 1;
                 let instance = Instance {
@@ -140,6 +169,7 @@ impl Compiler {
                     id: target.instance,
                     address,
                     in_flight: Sharded::new(self.workers),
+                    gauge: Arc::clone(gauge),
                     withdrawn: AtomicBool::new(target.draining),
                     down: Down::new(self.uptime),
                     news: Arc::clone(&self.news),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use temps_core::model::{EnvironmentId, Traffic};
+use temps_core::model::{EnvironmentId, Measured};
 use temps_core::table::{EdgeReport, Table};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -87,7 +87,7 @@ pub(crate) struct Control {
     sessions: Session,
     before: Option<Before>,
     /// What edges counted that have ended.
-    base: BTreeMap<EnvironmentId, Traffic>,
+    base: BTreeMap<EnvironmentId, Measured>,
     to_save: watch::Sender<Numbered>,
     saved: Arc<AtomicU64>,
     stopping: bool,

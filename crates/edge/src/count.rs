@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use temps_core::model::Traffic;
+use temps_core::model::{CLASSES, Traffic, class_of};
 
 /// One number on a cache line of its own.
 #[repr(align(64))]
@@ -40,16 +41,33 @@ impl Sharded {
     }
 }
 
+/// Why a client did not get an answer of the application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// No instance took the connection.
+    Refused,
+    /// The application broke off.
+    #[default]
+    Reset,
+    /// It was ended before it could answer, or the edge in between was.
+    Cut,
+    /// There is no instance.
+    Shed,
+}
+
 /// What one worker counts of an environment.
 #[repr(align(64))]
 #[derive(Debug, Default)]
 struct Counts {
     requests: AtomicU64,
     app_errors: AtomicU64,
-    platform_errors: AtomicU64,
+    refused: AtomicU64,
+    reset: AtomicU64,
+    cut: AtomicU64,
+    shed: AtomicU64,
 }
 
-/// The cumulative counters of one environment.
+/// What clients of one environment got.
 #[derive(Debug)]
 pub(crate) struct Meter(Box<[Counts]>);
 
@@ -64,7 +82,10 @@ impl Meter {
         Traffic {
             requests: sum(|counts| &counts.requests),
             app_errors: sum(|counts| &counts.app_errors),
-            platform_errors: sum(|counts| &counts.platform_errors),
+            refused: sum(|counts| &counts.refused),
+            reset: sum(|counts| &counts.reset),
+            cut: sum(|counts| &counts.cut),
+            shed: sum(|counts| &counts.shed),
         }
     }
 }
@@ -94,14 +115,100 @@ impl Account {
     }
 
     /// We answered in its place, because it could not.
-    pub(crate) fn failed(&self) {
+    pub(crate) fn failed(&self, fault: Fault) {
         self.counts().requests.fetch_add(1, Ordering::Relaxed);
-        self.cut();
+        self.broke(fault);
     }
 
     /// An answer that had begun broke off.
-    pub(crate) fn cut(&self) {
-        self.counts().platform_errors.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn broke(&self, fault: Fault) {
+        let counts = self.counts();
+        let counter = match fault {
+            Fault::Refused => &counts.refused,
+            Fault::Reset => &counts.reset,
+            Fault::Cut => &counts.cut,
+            Fault::Shed => &counts.shed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What one worker counts of a release.
+#[repr(align(64))]
+#[derive(Debug, Default)]
+struct Attempts {
+    requests: AtomicU64,
+    errors: AtomicU64,
+    refused: AtomicU64,
+    reset: AtomicU64,
+    aborted: AtomicU64,
+    times: [AtomicU64; CLASSES.len() + 1],
+}
+
+/// What the instances of a release on this node do with requests.
+#[derive(Debug)]
+pub(crate) struct Gauge(Box<[Attempts]>);
+
+impl Gauge {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| Attempts::default()).collect())
+    }
+
+    /// An answer began.
+    pub(crate) fn answered(&self, worker: usize, status: http::StatusCode, time: Duration) {
+        let part = &self.0[worker];
+        part.requests.fetch_add(1, Ordering::Relaxed);
+        if status.is_server_error() {
+            part.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        part.time(time);
+    }
+
+    /// The instance did not take the connection.
+    pub(crate) fn refused(&self, worker: usize) {
+        self.0[worker].requests.fetch_add(1, Ordering::Relaxed);
+        self.0[worker].refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The instance broke off before it answered.
+    pub(crate) fn lost(&self, worker: usize) {
+        self.0[worker].requests.fetch_add(1, Ordering::Relaxed);
+        self.broke(worker);
+    }
+
+    /// The instance broke off within its answer.
+    pub(crate) fn broke(&self, worker: usize) {
+        self.0[worker].reset.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The client left before an answer began.
+    pub(crate) fn aborted(&self, worker: usize, time: Duration) {
+        self.0[worker].aborted.fetch_add(1, Ordering::Relaxed);
+        self.0[worker].time(time);
+    }
+
+    pub(crate) fn counts(&self) -> temps_core::model::Counts {
+        let mut sum = temps_core::model::Counts::default();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        for part in &self.0 {
+            // What belongs to a request is read before the requests: never more failures than requests.
+            sum.errors += read(&part.errors);
+            sum.refused += read(&part.refused);
+            sum.reset += read(&part.reset);
+            sum.aborted += read(&part.aborted);
+            sum.requests += read(&part.requests);
+            for (class, n) in (0_u8..).zip(part.times.iter().map(read)).filter(|(_, n)| *n > 0) {
+                *sum.times.0.entry(class).or_default() += n;
+            }
+        }
+        sum
+    }
+}
+
+impl Attempts {
+    fn time(&self, time: Duration) {
+        let class = class_of(u64::try_from(time.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX));
+        self.times[usize::from(class)].fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -15,9 +15,9 @@ use crate::asked::Asked;
 use crate::body::Answer;
 use crate::call::Call;
 use crate::client::{Active, Client};
-use crate::count::Account;
+use crate::count::{Account, Fault};
 use crate::deliver::{Delivery, deliver};
-use crate::head::{FAILED, ONCE, clean_request, tell_client};
+use crate::head::{CUT, FAILED, ONCE, clean_request, tell_client};
 use crate::instance::{self, Lease, Sent};
 use crate::peer::Reply;
 use crate::pick::{Ask, Tried};
@@ -82,10 +82,10 @@ async fn respond(
         };
         let account = search.account.clone();
         if let Some(account) = &account {
-            if found.response.headers().contains_key(FAILED) {
-                account.failed();
-            } else {
-                account.answered(found.response.status());
+            match found.response.headers().get(FAILED) {
+                Some(how) if how == CUT => account.failed(Fault::Cut),
+                Some(_) => account.failed(Fault::Reset),
+                None => account.answered(found.response.status()),
             }
         }
         let Found { response, carrier, lease } = found;
@@ -94,7 +94,7 @@ async fn respond(
             Ok(response) => response,
             Err(active) => {
                 if let Some(account) = &search.account {
-                    account.cut();
+                    account.broke(Fault::Reset);
                 }
                 answer(&Why::BadUpgrade, asked.name(), active)
             }
@@ -115,7 +115,7 @@ struct Search {
     tried: Tried,
     account: Option<Rc<Account>>,
     unsent: String,
-    lost: Option<String>,
+    lost: Option<(String, Fault)>,
     /// It must not be sent again.
     over: bool,
     /// The client broke off its request: nobody's failure but its own.
@@ -127,10 +127,17 @@ impl Search {
         let uid = lease.pool.instance.uid;
         match instance::send(&lease, call, &worker.shared.retries).await {
             Sent::Answered(response, carrier) => {
+                lease.answered(response.status());
                 return Some(Found { response, carrier, lease: Some(lease) });
             }
-            Sent::Unsent(why) => self.unsent = why,
-            Sent::Lost(why) => self.lose(why, call),
+            Sent::Unsent(why) => {
+                lease.refused();
+                self.unsent = why;
+            }
+            Sent::Lost(why) => {
+                let by_client = call.upload.as_ref().is_some_and(|upload| upload.failed());
+                self.lose(why, lease.lost(by_client), call);
+            }
         }
         worker.shared.retries.add(worker.index, 1);
         self.tried.instances.push(uid);
@@ -148,7 +155,7 @@ impl Search {
             Reply::Sent(Sent::Answered(response, _))
                 if call.may_repeat() && response.headers().get(FAILED).is_some_and(|how| how == ONCE) =>
             {
-                self.lose(format!("on {}", forward.link.peer.node), call);
+                self.lose(format!("on {}", forward.link.peer.node), Fault::Reset, call);
                 // Of any release that node could offer the very instance that lost it.
                 self.tried.asked.push((forward.link.peer.node, Ask::Any));
             }
@@ -157,7 +164,7 @@ impl Search {
             }
             Reply::NotHere => {}
             Reply::Sent(Sent::Unsent(why)) => self.unsent = why,
-            Reply::Sent(Sent::Lost(why)) => self.lose(why, call),
+            Reply::Sent(Sent::Lost(why)) => self.lose(why, Fault::Cut, call),
         }
         worker.shared.retries.add(worker.index, 1);
         self.tried.asked.push((forward.link.peer.node, forward.ask));
@@ -165,23 +172,25 @@ impl Search {
     }
 
     /// An application may have received it. It may go elsewhere once, if that does no harm.
-    fn lose(&mut self, why: String, call: &mut Call) {
+    fn lose(&mut self, why: String, fault: Fault, call: &mut Call) {
         self.by_client = call.upload.as_ref().is_some_and(|upload| upload.failed());
         self.over = !call.may_repeat();
         call.note_repeat();
-        self.lost = Some(why);
+        self.lost = Some((why, fault));
     }
 
     fn give_up(&mut self, why: Why, host: &str, active: Active) -> Response<Answer> {
-        let why = match self.lost.take() {
-            Some(lost) => Why::Lost(lost),
+        let (why, fault) = match self.lost.take() {
+            Some((lost, fault)) => (Why::Lost(lost), fault),
             None => match why {
-                Why::NoInstance(_) => Why::NoInstance(std::mem::take(&mut self.unsent)),
-                why => why,
+                Why::NoInstance(_) if !self.unsent.is_empty() => {
+                    (Why::NoInstance(std::mem::take(&mut self.unsent)), Fault::Refused)
+                }
+                why => (why, Fault::Shed),
             },
         };
         if let (Some(account), false) = (&self.account, self.by_client) {
-            account.failed();
+            account.failed(fault);
         }
         answer(&why, host, active)
     }

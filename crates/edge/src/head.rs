@@ -13,6 +13,8 @@ pub(crate) const NOT_HERE: HeaderName = HeaderName::from_static("temps-not-here"
 pub(crate) const FAILED: HeaderName = HeaderName::from_static("temps-failed");
 /// In [`FAILED`]: an application may have received the request, but no more than once.
 pub(crate) const ONCE: &str = "once";
+/// In [`FAILED`]: the instance was being stopped.
+pub(crate) const CUT: &str = "cut";
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

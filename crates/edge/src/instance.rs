@@ -1,25 +1,69 @@
 //! Sending a request to an instance of this node.
 
+use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Instant;
 
-use http::Response;
+use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use tracing::{debug, info};
 
 use crate::call::Call;
-use crate::count::Sharded;
+use crate::count::{Fault, Gauge, Sharded};
 use crate::pool::{Carrier, ENDED, Pool};
 
 /// A request counted in flight at an instance, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) pool: Rc<Pool>,
+    since: Instant,
+    /// What became of it is counted.
+    told: Cell<bool>,
 }
 
 impl Lease {
     pub(crate) fn new(pool: Rc<Pool>) -> Self {
         pool.instance.in_flight.add(pool.worker, 1);
-        Self { pool }
+        Self { pool, since: Instant::now(), told: Cell::new(false) }
+    }
+
+    /// An answer begins.
+    pub(crate) fn answered(&self, status: StatusCode) {
+        self.told.set(true);
+        self.gauge().answered(self.pool.worker, status, self.since.elapsed());
+    }
+
+    /// The instance did not take the connection.
+    pub(crate) fn refused(&self) {
+        self.told.set(true);
+        self.gauge().refused(self.pool.worker);
+    }
+
+    /// The instance broke off before it answered. One that is being stopped is not to blame, nor is it for a
+    /// client that broke off first.
+    pub(crate) fn lost(&self, by_client: bool) -> Fault {
+        if by_client {
+            return Fault::Reset;
+        }
+        self.told.set(true);
+        if self.withdrawn() {
+            return Fault::Cut;
+        }
+        self.gauge().lost(self.pool.worker);
+        Fault::Reset
+    }
+
+    /// The instance broke off within its answer.
+    pub(crate) fn broke(&self) -> Fault {
+        if self.withdrawn() {
+            return Fault::Cut;
+        }
+        self.gauge().broke(self.pool.worker);
+        Fault::Reset
+    }
+
+    fn gauge(&self) -> &Gauge {
+        &self.pool.instance.gauge
     }
 
     fn withdrawn(&self) -> bool {
@@ -29,6 +73,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if !self.told.get() {
+            self.gauge().aborted(self.pool.worker, self.since.elapsed());
+        }
         let left = self.pool.instance.in_flight.take(self.pool.worker);
         if left == 0 && self.withdrawn() && self.pool.instance.in_flight.sum() == 0 {
             self.pool.instance.news.notify_one();

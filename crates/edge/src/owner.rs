@@ -22,6 +22,7 @@ use crate::answer::{Why, failed, lost as lost_once, not_here};
 use crate::body::Answer;
 use crate::call::Call;
 use crate::client::{Active, Connection, Whose, drive};
+use crate::count::Fault;
 use crate::deliver::{Delivery, deliver};
 use crate::head::{CLIENT_HOST, ENVIRONMENT, RELEASE, clean_forwarded};
 use crate::identity::{HTTP2, node_of};
@@ -94,16 +95,20 @@ async fn answer(
         tried.instances.push(lease.pool.instance.uid);
         match instance::send(&lease, &mut call, &worker.shared.retries).await {
             Sent::Answered(response, carrier) => {
+                lease.answered(response.status());
                 let delivery = Delivery { response, carrier, lease: Some(lease), account: None, active };
                 break deliver(&worker, call, delivery)
-                    .unwrap_or_else(|active| failed(&Why::BadUpgrade, &name, active));
+                    .unwrap_or_else(|active| failed(&Why::BadUpgrade, Fault::Reset, &name, active));
             }
-            Sent::Unsent(_) => {}
-            Sent::Lost(why) if call.may_repeat() => {
+            Sent::Unsent(_) => lease.refused(),
+            Sent::Lost(why) => {
+                let fault = lease.lost(call.upload.as_ref().is_some_and(|upload| upload.failed()));
+                if !call.may_repeat() {
+                    break failed(&Why::Lost(why), fault, &name, active);
+                }
                 call.note_repeat();
                 lost = Some(why);
             }
-            Sent::Lost(why) => break failed(&Why::Lost(why), &name, active),
         }
         worker.shared.retries.add(worker.index, 1);
     };

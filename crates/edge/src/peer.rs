@@ -20,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 use tracing::debug;
 
 use crate::call::{Call, name_of};
+use crate::count::Fault;
 use crate::head::NOT_HERE;
 use crate::identity::Tls;
 use crate::instance::{Sent, describe};
@@ -200,6 +201,27 @@ impl PeerLink {
         }
         connected
     }
+}
+
+/// What an edge says to another one when it ended an answer itself.
+const BROKEN_BY_US: h2::Reason = h2::Reason::CANCEL;
+
+/// The error with which an answer ends that we broke off.
+pub(crate) fn broken_by_us() -> h2::Error {
+    BROKEN_BY_US.into()
+}
+
+/// Why an answer of another edge broke off: it tells when the application did.
+pub(crate) fn why_broken(error: &hyper::Error) -> Fault {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            let by_application = error.is_reset() && error.reason() == Some(h2::Reason::INTERNAL_ERROR);
+            return if by_application { Fault::Reset } else { Fault::Cut };
+        }
+        source = cause.source();
+    }
+    Fault::Cut
 }
 
 /// Whether the other edge said that it has not processed the request.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use temps_core::model::{EnvironmentId, Traffic};
+use temps_core::model::{EnvironmentId, Measured};
 use temps_core::table::{EdgeReport, Table};
 
 use crate::table::Compiled;
@@ -68,7 +68,7 @@ impl Ledger {
 pub(crate) fn add_up(
     mine: EdgeReport,
     before: Option<&EdgeReport>,
-    base: &BTreeMap<EnvironmentId, Traffic>,
+    base: &BTreeMap<EnvironmentId, Measured>,
 ) -> EdgeReport {
     let mut sum = mine;
     if let Some(before) = before {
@@ -83,14 +83,11 @@ pub(crate) fn add_up(
 
 /// Adds counters to counters.
 pub(crate) fn add_traffic(
-    sum: &mut BTreeMap<EnvironmentId, Traffic>,
-    more: &BTreeMap<EnvironmentId, Traffic>,
+    sum: &mut BTreeMap<EnvironmentId, Measured>,
+    more: &BTreeMap<EnvironmentId, Measured>,
 ) {
-    for (environment, traffic) in more {
-        let sum = sum.entry(*environment).or_default();
-        sum.requests += traffic.requests;
-        sum.app_errors += traffic.app_errors;
-        sum.platform_errors += traffic.platform_errors;
+    for (environment, measured) in more {
+        sum.entry(*environment).or_default().add(measured);
     }
 }
 

@@ -13,7 +13,7 @@ use temps_core::model::{EnvironmentId, InstanceId, NodeId, ReleaseId};
 use temps_core::table::Sticky;
 use tokio::sync::Notify;
 
-use crate::count::{Meter, Sharded, Turns};
+use crate::count::{Gauge, Meter, Sharded, Turns};
 
 /// How long a target that refused a connection is passed over while there are others.
 const DOWN_MS: u64 = 1_000;
@@ -80,6 +80,8 @@ pub(crate) struct Instance {
     pub(crate) id: InstanceId,
     pub(crate) address: SocketAddr,
     pub(crate) in_flight: Sharded,
+    /// What it and others of its release did.
+    pub(crate) gauge: Arc<Gauge>,
     /// No table offers it any more: its connections are not kept, and the end of its last request is news.
     pub(crate) withdrawn: AtomicBool,
     pub(crate) down: Down,

@@ -14,7 +14,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 
-use crate::busy::{Busy, Held};
+use crate::busy::{BrokenOff, Busy, Held};
 use crate::journal::Journal;
 use crate::notes::Notes;
 use crate::settings::Settings;
@@ -29,6 +29,7 @@ pub(crate) struct App {
     started: Instant,
     health_checks: AtomicU64,
     requests: AtomicU64,
+    broken: AtomicU64,
     in_flight: Arc<AtomicU64>,
     terminated: AtomicBool,
 }
@@ -42,6 +43,7 @@ impl App {
             started: Instant::now(),
             health_checks: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            broken: AtomicU64::new(0),
             in_flight: Arc::default(),
             terminated: AtomicBool::new(false),
         }
@@ -65,10 +67,16 @@ impl App {
                 self.journal.line(&format!("LATE {} {}", request.method(), request.uri()));
             }
         }
+        if !is_check {
+            tokio::time::sleep(self.settings.answer_after).await;
+        }
         let mut response = match (request.method(), path.as_str()) {
             (_, "/up") => self.health(request.headers()).await,
             (_, "/") if !self.is_well() => self.health(request.headers()).await,
-            _ if self.draws_an_error() => text(StatusCode::INTERNAL_SERVER_ERROR, "unlucky".to_owned()),
+            _ if draws(&self.broken, self.settings.reset_percent) => broken(),
+            _ if draws(&self.requests, self.settings.error_percent) => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, "unlucky".to_owned())
+            }
             (&Method::GET, "/ws") => {
                 let response = socket::upgrade(request, self.settings.version.clone(), busy);
                 return self.signed(response);
@@ -98,7 +106,7 @@ impl App {
             (&Method::GET, "/sse") => events(settings.version.clone()),
             (&Method::GET, "/env") => json(&std::env::vars_os().map(lossy).collect()),
             (_, "/headers") => json(&request.headers().iter().map(printable).collect()),
-            (&Method::POST, "/echo") => answer(request.into_body().boxed_unsync()),
+            (&Method::POST, "/echo") => answer(request.into_body().map_err(Into::into).boxed_unsync()),
             (&Method::POST, "/count") => self.count(request.headers()),
             (&Method::GET, "/file") => self.read_file(),
             (&Method::POST, "/file") => self.append_to_file(request.into_body()).await,
@@ -136,13 +144,6 @@ impl App {
             response.headers_mut().insert(header::LOCATION, location);
         }
         response
-    }
-
-    /// Spreads the wanted percentage evenly over the requests.
-    fn draws_an_error(&self) -> bool {
-        let n = self.requests.fetch_add(1, Ordering::SeqCst);
-        let percent = self.settings.error_percent;
-        (n * percent) / 100 != ((n + 1) * percent) / 100
     }
 
     /// Tells the request's id to whoever counts effects.
@@ -210,7 +211,7 @@ pub(crate) fn text(status: StatusCode, text: String) -> Response<Held> {
     response
 }
 
-fn answer(inner: UnsyncBoxBody<Bytes, hyper::Error>) -> Response<Held> {
+fn answer(inner: UnsyncBoxBody<Bytes, BrokenOff>) -> Response<Held> {
     Response::new(Held { inner, busy: None })
 }
 
@@ -223,6 +224,18 @@ fn json(names: &serde_json::Map<String, serde_json::Value>) -> Response<Held> {
     let mut response = bytes(Bytes::from(serde_json::to_vec(names).unwrap_or_default()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// Spreads a percentage evenly over what is counted.
+fn draws(counter: &AtomicU64, percent: u64) -> bool {
+    let n = counter.fetch_add(1, Ordering::SeqCst);
+    (n * percent) / 100 != ((n + 1) * percent) / 100
+}
+
+/// An answer that breaks off in the middle.
+fn broken() -> Response<Held> {
+    let parts = [Ok(Frame::data(Bytes::from_static(b"half of"))), Err("broken off".into())];
+    answer(StreamBody::new(stream::iter(parts)).boxed_unsync())
 }
 
 /// One event at once, then one each second, until the client leaves.
@@ -272,6 +285,6 @@ fn printable((name, value): (&HeaderName, &HeaderValue)) -> (String, serde_json:
     (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned().into())
 }
 
-fn never(never: Infallible) -> hyper::Error {
+fn never(never: Infallible) -> BrokenOff {
     match never {}
 }

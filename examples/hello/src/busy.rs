@@ -64,21 +64,24 @@ impl Activity {
     }
 }
 
+/// Why an answer breaks off in the middle.
+pub(crate) type BrokenOff = Box<dyn std::error::Error + Send + Sync>;
+
 /// A body that holds on to its request's count until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub(crate) inner: UnsyncBoxBody<Bytes, hyper::Error>,
+    pub(crate) inner: UnsyncBoxBody<Bytes, BrokenOff>,
     pub(crate) busy: Option<Busy>,
 }
 
 impl Body for Held {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         Pin::new(&mut self.inner).poll_frame(context)
     }
 

@@ -15,6 +15,8 @@
 //! | `NEVER_HEALTHY` | health answers 503 |
 //! | `HEALTH_HOST` | health answers 400 unless `Host` is this |
 //! | `ERROR_FRACTION` | this percentage of requests is answered with 500 |
+//! | `RESET_FRACTION` | this percentage of answers breaks off |
+//! | `ANSWER_MS` | every answer but that to a health check takes this long |
 //! | `IGNORE_SIGTERM` | stays after SIGTERM |
 //! | `EXIT_ON_TERM` | `now` (the default), or milliseconds after SIGTERM |
 //! | `CLOSE_IDLE_MS` | closes a connection that was idle for this time |
@@ -61,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) location: Option<String>,
     pub(crate) health_host: Option<String>,
     pub(crate) error_percent: u64,
+    pub(crate) reset_percent: u64,
+    pub(crate) answer_after: Duration,
     pub(crate) on_term: OnTerm,
     pub(crate) close_idle: Option<Duration>,
     pub(crate) count_to: Option<SocketAddr>,
@@ -100,6 +104,8 @@ impl Settings {
             location: text("LOCATION"),
             health_host: text("HEALTH_HOST"),
             error_percent: number("ERROR_FRACTION").unwrap_or(0).min(100),
+            reset_percent: number("RESET_FRACTION").unwrap_or(0).min(100),
+            answer_after: millis("ANSWER_MS").unwrap_or_default(),
             on_term: on_term(),
             close_idle: millis("CLOSE_IDLE_MS"),
             count_to: number("COUNT_TO"),

@@ -4,6 +4,7 @@ mod crash;
 mod drain;
 mod fidelity;
 mod health;
+mod judged;
 mod order;
 mod rollback;
 mod rollout;
@@ -27,6 +28,10 @@ fn main() -> ExitCode {
         ("a_crashed_instance_is_replaced", crash::replaced),
         ("a_failed_release_leaves_the_old_instances_alone", rollback::untouched),
         ("a_release_that_fails_on_one_node_restores_only_what_was_replaced", rollback::partly),
+        ("a_healthy_release_that_fails_or_delays_requests_is_taken_back", judged::taken_back),
+        ("errors_as_rare_as_before_are_no_reason", judged::noise),
+        ("little_traffic_and_leaving_clients_decide_nothing", judged::undecided),
+        ("what_is_kept_warm_is_back_at_once", judged::warm),
         ("a_rollback_by_hand_takes_seconds", rollback::by_hand),
         ("blue_green_moves_all_requests_at_once", strategies::blue_green),
         ("a_canary_gets_its_share_and_keeps_its_clients", strategies::canary),

@@ -11,7 +11,8 @@ use crate::testing::{assigned, digest, work};
 use temps_core::assignment::{Assignment, Work};
 use temps_core::command::Observation;
 use temps_core::model::{
-    Artifact, DeploymentId, Endpoint, EnvironmentId, Exit, InstanceId, NodeFacts, Seen, Traffic, Want,
+    Artifact, Counts, DeploymentId, Endpoint, EnvironmentId, Exit, InstanceId, Measured, NodeFacts, Past,
+    ReleaseId, Seen, Traffic, Want,
 };
 use temps_core::table::EdgeReport;
 
@@ -46,6 +47,7 @@ fn told(assigned: &Assignment, local: Option<Local>, edge: &EdgeReport) -> Vec<F
         stored: &none,
         known_stored: &none,
         builds: Vec::new(),
+        pasts: &BTreeMap::new(),
         node: None,
     })
 }
@@ -137,6 +139,7 @@ fn what_has_left_no_trace_is_told_only_when_that_is_certain() {
             stored: &none,
             known_stored: &none,
             builds: Vec::new(),
+            pasts: &BTreeMap::new(),
             node: None,
         };
         assert!(facts(&old).is_empty(), "{want:?} {known:?}");
@@ -165,15 +168,23 @@ fn drains_and_cuts_are_told() {
 #[test]
 fn tables_artifacts_and_traffic_are_told_when_asked_for() {
     let environment = EnvironmentId(4);
-    let assigned = Assignment { awaited: Some(8), observed: vec![environment], ..Assignment::default() };
-    let traffic = Traffic { requests: 5, ..Traffic::default() };
+    let assigned = Assignment {
+        awaited: Some(8),
+        observed: [(environment, [ReleaseId(2)].into())].into(),
+        ..Assignment::default()
+    };
+    let mut measured =
+        Measured { traffic: Traffic { requests: 5, ..Traffic::default() }, ..Measured::default() };
+    measured.releases.insert(ReleaseId(2), Counts { requests: 3, ..Counts::default() });
+    let mut all = measured.clone();
+    all.releases.insert(ReleaseId(1), Counts { requests: 9, ..Counts::default() });
     let mut edge = EdgeReport { index: 7, ..EdgeReport::default() };
     assert!(told(&assigned, None, &edge).is_empty());
     edge.index = 9;
     edge.pid = 1;
-    edge.traffic.insert(environment, traffic);
+    edge.traffic.insert(environment, all);
     let all: Vec<_> = told(&assigned, None, &edge).into_iter().map(|f| f.observation).collect();
-    let expected = [Observation::Applied { index: 9 }, Observation::Traffic { environment, traffic }];
+    let expected = [Observation::Applied { index: 9 }, Observation::Traffic { environment, measured }];
     assert_eq!(all, expected);
 
     let (locals, nothing, edge) = (BTreeMap::new(), Assignment::default(), EdgeReport::default());
@@ -185,11 +196,13 @@ fn tables_artifacts_and_traffic_are_told_when_asked_for() {
         stored: &[digest("a"), digest("b")].into(),
         known_stored: &[digest("b"), digest("c")].into(),
         builds: Vec::new(),
+        pasts: &[(DeploymentId(7), Past::default())].into(),
         node: None,
     };
     let all: Vec<_> = facts(&sight).into_iter().map(|f| f.observation).collect();
     let artifact = |name: &str, stored| Observation::Artifact { digest: digest(name), stored };
-    assert_eq!(all, [artifact("a", true), artifact("c", false)]);
+    let past = Observation::Past { deployment: DeploymentId(7), past: Past::default() };
+    assert_eq!(all, [artifact("a", true), artifact("c", false), past]);
 }
 
 #[test]
@@ -238,6 +251,7 @@ fn an_image_is_told_after_where_it_is_stored() {
         stored: &[digest("a")].into(),
         known_stored: &BTreeSet::new(),
         builds: vec![(DeploymentId(3), built.clone())],
+        pasts: &BTreeMap::new(),
         node: Some(NodeFacts::default()),
     };
     let all = facts(&sight);

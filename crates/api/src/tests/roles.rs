@@ -4,10 +4,10 @@ use temps_wire::client::{Api, Client, ClientError};
 use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::{
     BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, CreateJoinTokenRequest,
-    CreateProjectRequest, CreateTokenRequest, DeployRequest, GetDeploymentRequest, HasBundleRequest,
-    ListDeploymentsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest, LogsRequest,
-    PauseRequest, PromoteRequest, ResolveImageRequest, ResumeRequest, RollbackRequest, ScaleRequest,
-    SetVariablesRequest, StatusRequest, WatchDeploymentRequest, WhoAmIRequest,
+    CreateProjectRequest, CreateTokenRequest, DeployRequest, GetDeploymentRequest, GetMetricsRequest,
+    HasBundleRequest, ListDeploymentsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest,
+    LogsRequest, PauseRequest, PromoteRequest, ResolveImageRequest, ResumeRequest, RollbackRequest,
+    ScaleRequest, SetVariablesRequest, StatusRequest, WatchDeploymentRequest, WhoAmIRequest,
 };
 use temps_wire::token::ApiToken;
 use tonic::{Response, Status};
@@ -24,6 +24,8 @@ async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
         "who_am_i" => answered(api.who_am_i(WhoAmIRequest {}).await),
         "list_deployments" => answered(api.list_deployments(ListDeploymentsRequest::default()).await),
         "get_deployment" => answered(api.get_deployment(GetDeploymentRequest::default()).await),
+        "get_metrics" => answered(api.get_metrics(GetMetricsRequest::default()).await),
+        "preview_deployment" => answered(api.preview_deployment(DeployRequest::default()).await),
         "watch_deployment" => answered(api.watch_deployment(WatchDeploymentRequest::default()).await),
         "build_log" => answered(api.build_log(BuildLogRequest::default()).await),
         "status" => answered(api.status(StatusRequest::default()).await),

@@ -22,6 +22,7 @@ pub(super) struct Raw {
     pub(super) deploy: Deploy,
     pub(super) rollback: Rollback,
     pub(super) release: Option<Spanned<Release>>,
+    pub(super) schema: Option<Spanned<Schema>>,
     pub(super) routes: Routes,
     pub(super) placement: Placement,
     pub(super) volumes: Texts,
@@ -121,6 +122,18 @@ pub(super) struct Rollback {
     pub(super) watch: Duration,
     pub(super) crash_limit: Number,
     pub(super) keep: Number,
+    pub(super) error_rate_factor: Number,
+    pub(super) error_rate_floor: Option<Spanned<Percent>>,
+    pub(super) latency_floor: Duration,
+    pub(super) min_requests: Number,
+    pub(super) warm: Flag,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Schema {
+    pub(super) provides: Option<Spanned<u64>>,
+    pub(super) requires: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -253,6 +266,28 @@ impl<'de> Deserialize<'de> for Cpus {
             fn visit_f64<E: serde::de::Error>(self, n: f64) -> Result<Cpus, E> {
                 // The shortest text that means this number is the one in the file.
                 self.visit_str(&n.to_string())
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// A part of all, in millionths; `"5%"`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Percent(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Percent;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a percentage such as \"5%\"")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Percent, E> {
+                amount::percent(text).map(Percent).map_err(E::custom)
             }
         }
         deserializer.deserialize_any(Visitor)

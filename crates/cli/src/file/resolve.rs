@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 
 use temps_core::host;
-use temps_core::model::{
-    DeployRules, Health, Millis, Opaque, Placement, RollbackRules, RouteRules, Spec, Variables,
-};
+use temps_core::model::{DeployRules, Health, Millis, Opaque, Placement, RouteRules, Spec, Variables};
 use temps_core::text;
 use toml::Spanned;
 
 use super::found::{Found, INSTANCES_MAX, millis};
 use super::problem::Problem;
-use super::{ProjectFile, making, placing, process, raw, strategy};
+use super::{ProjectFile, making, placing, process, raw, safety, strategy};
 use crate::names;
 
 /// A check that takes longer could not tell a dead instance in useful time.
@@ -28,13 +26,14 @@ pub(super) fn resolve(raw: &raw::Raw, environment: &str) -> Result<ProjectFile, 
         processes: process::processes(raw, &mut found),
         health: health(&raw.health, &mut found),
         deploy: deploy(&raw.deploy, &mut found),
-        rollback: rollback(&raw.rollback, &mut found),
+        rollback: safety::rollback(&raw.rollback, &mut found),
         routes: RouteRules {
             domains: domains(raw.routes.domains.as_deref().unwrap_or_default(), &mut found),
             path_prefix: path_prefix(&raw.routes, &mut found).unwrap_or_else(|| "/".to_owned()),
         },
         variables: variables(&raw.env, &mut found),
         release: making::release(raw.release.as_ref(), &mut found),
+        schema: raw.schema.as_ref().and_then(|schema| safety::schema(schema, &mut found)),
         volumes: placing::volumes(&raw.volumes, &mut found),
         placement: placing::placement(&Placement::default(), &raw.placement, &mut found),
     };
@@ -108,15 +107,6 @@ fn deploy(raw: &raw::Deploy, found: &mut Found) -> DeployRules {
         }
     }
     rules
-}
-
-fn rollback(raw: &raw::Rollback, found: &mut Found) -> RollbackRules {
-    let default = RollbackRules::default();
-    RollbackRules {
-        watch: millis(&raw.watch, default.watch),
-        crash_limit: found.at_least_one("crash_limit", &raw.crash_limit, default.crash_limit),
-        keep: found.at_least_one("keep", &raw.keep, default.keep),
-    }
 }
 
 /// A release that becomes healthy as late as it may must do so before the deadline.

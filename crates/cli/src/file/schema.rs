@@ -1,4 +1,4 @@
-//! Which keys there are, which will come, and what was probably meant.
+//! Which keys there are, and what was probably meant.
 
 use toml::de::{DeTable, DeValue};
 
@@ -14,8 +14,6 @@ enum Shape {
     Table(&'static [Key]),
     /// A table whose keys the user chooses, each holding a table with these keys.
     Named(&'static [Key]),
-    /// Known, and not done by this version.
-    NotYet,
     /// Known from elsewhere, and never done here: why, and what to do.
     Never(&'static str, &'static str),
 }
@@ -27,16 +25,12 @@ struct Key {
 
 impl Key {
     fn can_be_written(&self) -> bool {
-        !matches!(self.shape, Shape::NotYet | Shape::Never(..))
+        !matches!(self.shape, Shape::Never(..))
     }
 }
 
 const fn value(name: &'static str) -> Key {
     Key { name, shape: Shape::Value }
-}
-
-const fn later(name: &'static str) -> Key {
-    Key { name, shape: Shape::NotYet }
 }
 
 const fn table(name: &'static str, keys: &'static [Key]) -> Key {
@@ -51,7 +45,7 @@ const FILE: &[Key] = &[
     table("deploy", DEPLOY),
     table("rollback", ROLLBACK),
     table("release", &[value("command"), value("timeout")]),
-    later("schema"),
+    table("schema", &[value("provides"), value("requires")]),
     table("routes", ROUTES),
     table("placement", PLACEMENT),
     Key { name: "volumes", shape: Shape::Free },
@@ -112,9 +106,11 @@ const ROLLBACK: &[Key] = &[
     value("watch"),
     value("crash_limit"),
     value("keep"),
-    later("error_rate_factor"),
-    later("error_rate_floor"),
-    later("min_requests"),
+    value("error_rate_factor"),
+    value("error_rate_floor"),
+    value("latency_floor"),
+    value("min_requests"),
+    value("warm"),
 ];
 
 const ROUTES: &[Key] = &[value("domains"), value("path_prefix")];
@@ -126,7 +122,7 @@ const ENVIRONMENT: &[Key] = &[
     Key { name: "env", shape: Shape::Free },
 ];
 
-/// Every key that is unknown or comes later.
+/// Every key that is unknown or never possible.
 pub(super) fn check(document: &DeTable<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     walk(document, FILE, &mut Vec::new(), &mut problems);
@@ -143,13 +139,6 @@ fn walk(found: &DeTable<'_>, keys: &'static [Key], path: &mut Vec<String>, probl
         };
         match &key.shape {
             Shape::Value | Shape::Free => {}
-            Shape::NotYet => {
-                let what = not_yet(name.get_ref(), held.get_ref(), path);
-                let message = format!("this version does not support {what} yet");
-                problems.push(
-                    Problem::at(Some(name.span()), message).help("remove it to deploy with this version"),
-                );
-            }
             Shape::Never(why, help) => {
                 problems.push(Problem::at(Some(name.span()), *why).help(*help));
             }
@@ -180,15 +169,6 @@ fn section(path: &[String]) -> String {
     if path.is_empty() { "at the top of the file".to_owned() } else { format!("in [{}]", path.join(".")) }
 }
 
-fn not_yet(name: &str, held: &DeValue<'_>, path: &[String]) -> String {
-    let is_section = matches!(held, DeValue::Table(_));
-    match (is_section, path.is_empty()) {
-        (true, true) => format!("[{name}]"),
-        (true, false) => format!("[{}.{name}]", path.join(".")),
-        (false, _) => format!("`{name}` {}", section(path)),
-    }
-}
-
 /// What was probably meant by an unknown key.
 fn meant(name: &str, keys: &'static [Key]) -> String {
     let near = |key: &&Key| strsim::damerau_levenshtein(name, key.name);
@@ -210,7 +190,7 @@ fn home(name: &str) -> Option<String> {
         let (keys, suffix) = match &section.shape {
             Shape::Table(keys) => (keys, ""),
             Shape::Named(keys) => (keys, ".NAME"),
-            Shape::Value | Shape::Free | Shape::NotYet | Shape::Never(..) => return None,
+            Shape::Value | Shape::Free | Shape::Never(..) => return None,
         };
         let known = keys.iter().any(|key| key.name == name && key.can_be_written());
         known.then(|| format!("[{}{suffix}]", section.name))

@@ -18,6 +18,8 @@ pub(crate) struct Shown<'a> {
     deploy: Deploy<'a>,
     rollback: Rollback,
     #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<Schema>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<Release<'a>>,
     routes: Routes<'a>,
     placement: Placement<'a>,
@@ -106,6 +108,17 @@ struct Rollback {
     watch: String,
     crash_limit: u32,
     keep: u32,
+    error_rate_factor: u32,
+    error_rate_floor: String,
+    latency_floor: String,
+    min_requests: u64,
+    warm: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Schema {
+    provides: u64,
+    requires: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -155,7 +168,16 @@ impl<'a> Shown<'a> {
                 watch: write(spec.rollback.watch),
                 crash_limit: spec.rollback.crash_limit,
                 keep: spec.rollback.keep,
+                error_rate_factor: spec.rollback.error_rate_factor,
+                error_rate_floor: amount::write_percent(spec.rollback.error_rate_floor),
+                latency_floor: write(spec.rollback.latency_floor),
+                min_requests: spec.rollback.min_requests,
+                warm: spec.rollback.warm,
             },
+            schema: spec.schema.map(|schema| Schema {
+                provides: schema.provides,
+                requires: format!("{}..{}", schema.from, schema.to),
+            }),
             release: spec
                 .release
                 .as_ref()

@@ -144,24 +144,30 @@ fn unknown_keys_are_shown_with_what_was_probably_meant() {
 }
 
 #[test]
-fn what_comes_later_is_not_called_unknown() {
-    for (section, what, line, column, shown, carets) in [
-        ("[schema]\nprovides = 1\n", "[schema]", 3, 2, "[schema]", " ^^^^^^"),
+fn when_a_deployment_is_taken_back() {
+    let text = format!(
+        "{WEB}[rollback]\nerror_rate_factor = 5\nerror_rate_floor = \"0.5%\"\nlatency_floor = \"300ms\"\nmin_requests = 100\nwarm = true\n[schema]\nprovides = 12\nrequires = \"11..12\"\n"
+    );
+    let spec = parse(&text, "production").unwrap().spec;
+    let rules = &spec.rollback;
+    assert_eq!((rules.error_rate_factor, rules.error_rate_floor, rules.latency_floor), (5, 5_000, 300));
+    assert_eq!((rules.min_requests, rules.warm), (100, true));
+    assert_eq!(spec.schema, Some(temps_core::model::Schema { provides: 12, from: 11, to: 12 }));
+    for (section, expected) in [
         (
-            "[rollback]\nmin_requests = 20\n",
-            "`min_requests` in [rollback]",
-            4,
-            1,
-            "min_requests = 20",
-            "^^^^^^^^^^^^",
+            "[rollback]\nerror_rate_floor = \"5\"",
+            "4:20: \"5\" is not a percentage; write for example \"5%\", or \"0.5%\"",
+        ),
+        ("[rollback]\nerror_rate_floor = \"101%\"", "4:20: \"101%\" is more than 100%"),
+        ("[rollback]\nerror_rate_factor = 1", "4:21: error_rate_factor must be at least 2"),
+        ("[schema]\nrequires = \"1\"", "3:1: [schema] needs `provides`"),
+        ("[schema]\nprovides = 2\nrequires = \"3..2\"", "5:12: \"3..2\" is not a range of versions"),
+        (
+            "[schema]\nprovides = 2\nrequires = \"3..4\"",
+            "5:12: the release would not run with the schema 2 that it provides itself",
         ),
     ] {
-        check(
-            section,
-            &format!(
-                "temps.toml:{line}:{column}: this version does not support {what} yet\n  |\n{line} | {shown}\n  | {carets}\n  = remove it to deploy with this version"
-            ),
-        );
+        message(section, expected);
     }
 }
 

@@ -11,7 +11,7 @@ use temps_wire::proto::{
     PromoteRequest, ResumeRequest, RollbackRequest,
 };
 
-use super::{Desk, build_log, deployment_number, duration};
+use super::{Desk, build_log, deployment_number, duration, metrics};
 use crate::exit::{Code, Failure, phase_of};
 use crate::screen::{Table, Tone, escape};
 use crate::settings::{Consent, Target};
@@ -48,6 +48,12 @@ pub enum Deployments {
     },
     /// Print what happened, line by line
     Timeline {
+        /// Its number
+        #[arg(value_name = "ID", value_parser = deployment_number)]
+        number: u64,
+    },
+    /// Print what it did to requests: error rates and response times by release, and the receipt
+    Metrics {
         /// Its number
         #[arg(value_name = "ID", value_parser = deployment_number)]
         number: u64,
@@ -147,6 +153,7 @@ pub(super) async fn run(desk: &mut Desk, word: Deployments) -> Result<Code, Fail
         }
         Deployments::Logs { number, follow, tail } => build_log::show(desk, number, follow, tail).await,
         Deployments::Timeline { number } => timeline_of(desk, number).await,
+        Deployments::Metrics { number } => metrics::show(desk, number).await,
         Deployments::Cancel { number, consent } => cancel(desk, number, consent).await,
         Deployments::Pause { number } => direct(desk, number, Direction::Pause).await,
         Deployments::Resume { number } => direct(desk, number, Direction::Resume).await,

@@ -9,6 +9,7 @@ mod deployments;
 mod env;
 mod login;
 mod logs;
+mod metrics;
 mod nodes;
 mod projects;
 mod scale;

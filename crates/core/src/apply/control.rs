@@ -14,6 +14,11 @@ impl Change<'_> {
                 self.end(id, Phase::Cancelled);
                 Ok(Outcome::Done(Made::Deployment(id)))
             }
+            Phase::Watching if found.contracts && found.command.is_some() => Err(Rejection::Conflict {
+                why: format!(
+                    "deployment {id} cannot be cancelled any more: its release command takes away what the release before needs"
+                ),
+            }),
             Phase::Building | Phase::Releasing | Phase::Stepping | Phase::Watching
                 if found.cancel.is_none() =>
             {

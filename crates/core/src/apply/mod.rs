@@ -50,7 +50,7 @@ fn concerns_planner(command: &Command) -> bool {
     match command {
         Command::Noticed { .. } | Command::CreateToken { .. } | Command::CreateJoinToken { .. } => false,
         Command::Report { observations, .. } => {
-            observations.iter().any(|o| !matches!(o, Observation::Traffic { .. }))
+            observations.iter().any(|o| !matches!(o, Observation::Traffic { .. } | Observation::Past { .. }))
         }
         Command::Found { .. }
         | Command::AddNode(_)

@@ -8,6 +8,7 @@ use crate::model::{
     Deployment, DeploymentId, Environment, EnvironmentId, Kind, Phase, Project, ProjectId, Release,
     ReleaseId, Source, Spec, Variables, What,
 };
+use crate::schema;
 
 impl Change<'_> {
     pub(super) fn create_project(&mut self, name: &str) -> Answer {
@@ -46,6 +47,7 @@ impl Change<'_> {
             crashes: 0,
             backoff_until: 0,
             home: None,
+            schema: None,
         };
         self.state.environments.insert(id, environment);
         id
@@ -74,6 +76,10 @@ impl Change<'_> {
             }
         }
         self.check_nodes(known, source, spec)?;
+        if let Some(known) = known.filter(|e| self.state.live(e.id).is_none()) {
+            let fit = schema::migration(self.state, known, None, spec.schema);
+            fit.map_err(|why| Rejection::Conflict { why })?;
+        }
         let environment = self.environment_named(project, environment);
         self.state.last.release += 1;
         let id = ReleaseId(self.state.last.release);
@@ -156,8 +162,14 @@ impl Change<'_> {
         };
         let Some(target) = target else {
             let wish = to.map_or_else(|| "an earlier deployment".to_owned(), |to| to.to_string());
+            let release = to.and_then(|to| self.state.deployments.get(&to)).map(|d| d.to);
+            let unfit = self.state.release(release).and_then(|r| r.spec.schema).zip(found.schema);
+            let why = unfit.filter(|(schema, now)| !schema.takes(*now)).map(|(schema, now)| {
+                format!(", which needs schema {} while the database is at {now}", schema::range(schema))
+            });
             return Err(invalid(format!(
-                "{project} {environment} cannot go back to {wish}; deployments it can go back to: {}",
+                "{project} {environment} cannot go back to {wish}{}; deployments it can go back to: {}",
+                why.unwrap_or_default(),
                 named()
             )));
         };
@@ -183,31 +195,9 @@ impl Change<'_> {
         }
         self.state.last.deployment += 1;
         let id = DeploymentId(self.state.last.deployment);
-        let deployment = Deployment {
-            id,
-            environment,
-            kind,
-            from: None,
-            to: release,
-            phase: Phase::Queued,
-            builder: None,
-            command: None,
-            progress: BTreeMap::new(),
-            by: self.by.to_owned(),
-            created_at: self.state.clock,
-            started_at: None,
-            ended_at: None,
-            deadline: None,
-            watch_until: None,
-            crashes: 0,
-            cancel: None,
-            paused: None,
-            not_built: None,
-            cause: None,
-            before: BTreeMap::new(),
-            traffic: BTreeMap::new(),
-            earlier: BTreeMap::new(),
-        };
+        let mut deployment = Deployment::new(id, environment, kind, release);
+        deployment.by = self.by.to_owned();
+        deployment.created_at = self.state.clock;
         self.state.deployments.insert(id, deployment);
         let what = What::Accepted {
             release,

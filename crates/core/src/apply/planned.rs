@@ -3,10 +3,12 @@
 use super::{Answer, Change, done};
 use crate::assignment::{drain_timeout, process_of, withdrawn_everywhere};
 use crate::command::{Action, Rejection};
+use crate::judging;
 use crate::model::{
     Cause, Deployment, DeploymentId, EnvironmentId, Instance, InstanceId, Kind, Millis, NodeId, Phase,
     Progress, RELEASE_PROCESS, ReleaseId, Seen, Source, Step, Want, What,
 };
+use crate::schema::{self, Migration};
 use crate::strategy;
 
 /// An edge that has not withdrawn an instance after this, though its node answers, is not waited for.
@@ -42,6 +44,7 @@ impl Change<'_> {
             Action::Hold { deployment, process } => self.hold(*deployment, process),
             Action::Watch { deployment } => self.watch(*deployment),
             Action::Revert { deployment, cause } => self.revert(*deployment, cause),
+            Action::Fail { deployment, cause } => self.fail(*deployment, cause),
             Action::End { deployment, phase } => self.end(*deployment, *phase),
         }
     }
@@ -51,6 +54,10 @@ impl Change<'_> {
     }
 
     fn advance(&mut self, id: DeploymentId, process: &str) {
+        let held = self.progress(id, process).is_some_and(|p| p.hold_until.is_some());
+        if held {
+            self.tell_finding(id);
+        }
         let Some(progress) = self.progress(id, process) else { return };
         progress.at = (progress.at + 1).min(progress.steps.len());
         progress.hold_until = None;
@@ -85,6 +92,17 @@ impl Change<'_> {
         }
     }
 
+    /// What requests say about the release, where any can.
+    fn tell_finding(&mut self, id: DeploymentId) {
+        let Some(found) = self.state.deployments.get(&id) else { return };
+        let Some(release) = self.state.releases.get(&found.to) else { return };
+        if found.counted.is_known() && release.spec.processes.values().any(|p| p.http) {
+            let finding = judging::finding(found, &release.spec.rollback, self.state.clock);
+            let environment = found.environment;
+            self.emit(Some(id), Some(environment), What::Judged { finding });
+        }
+    }
+
     /// How long a phase may take.
     pub(super) fn allowed(&self, release: ReleaseId, phase: Phase) -> Millis {
         let Some(release) = self.state.releases.get(&release) else { return 0 };
@@ -106,10 +124,22 @@ impl Change<'_> {
         let environment = found.environment;
         let Some(known) = self.state.environments.get(&environment) else { return };
         let (from, started) = (known.current, self.state.clock);
+        let release = self.state.releases.get(&found.to);
+        let fit = match (release, found.kind) {
+            (Some(release), Kind::Deploy) => {
+                schema::migration(self.state, known, Some(release.id), release.spec.schema)
+            }
+            (Some(release), Kind::Rollback { .. }) if !schema::fits(known, release) => {
+                Err("its release does not run with the schema that the database has by now".to_owned())
+            }
+            (Some(_), Kind::Rollback { .. }) | (None, _) => Ok(Migration::First),
+        };
         self.forgive(environment);
         if let Some(found) = self.state.deployments.get_mut(&id) {
             found.from = from;
             found.started_at = Some(started);
+            found.contracts = fit == Ok(Migration::Last);
+            found.not_built = fit.err().map(|why| Cause::Schema { why });
         }
         self.enter(id);
     }
@@ -121,8 +151,11 @@ impl Change<'_> {
         let Some(release) = self.state.releases.get(&found.to) else { return };
         let Some(environment) = self.state.environments.get(&found.environment) else { return };
         let spec = &release.spec;
-        let builds = release.artifact.is_none() && found.phase == Phase::Queued;
-        let commands = spec.release.is_some() && found.kind == Kind::Deploy && found.phase < Phase::Releasing;
+        // What cannot be is taken back before anything is done.
+        let builds =
+            found.phase == Phase::Queued && (release.artifact.is_none() || found.not_built.is_some());
+        let migrates = found.kind == Kind::Deploy && !found.contracts;
+        let commands = spec.release.is_some() && migrates && found.phase < Phase::Releasing;
         let mut progress = std::collections::BTreeMap::new();
         let phase = if builds {
             Phase::Building
@@ -137,12 +170,19 @@ impl Change<'_> {
                 let old = self.state.instances_of(environment.id, process).filter(others).count();
                 let old = u32::try_from(old).unwrap_or(u32::MAX);
                 let limits = strategy::limits(spec, process);
-                let steps = strategy::steps(&spec.deploy, limits, weighs && p.http, old, wanted);
+                let weighs = weighs && p.http;
+                let mut steps = strategy::steps(&spec.deploy, limits, weighs, old, wanted);
+                if spec.rollback.warm {
+                    steps = strategy::keep_warm(steps, limits, weighs, old);
+                }
                 progress.insert(process.clone(), Progress { steps, at: 0, hold_until: None });
             }
             Phase::Stepping
         };
         let time = self.allowed(found.to, phase);
+        if phase == Phase::Stepping && migrates {
+            self.note_schema(id);
+        }
         if let Some(found) = self.state.deployments.get_mut(&id) {
             found.phase = phase;
             found.progress = progress;
@@ -150,16 +190,25 @@ impl Change<'_> {
         }
     }
 
+    /// The database has the schema that the release of a deployment provides.
+    fn note_schema(&mut self, id: DeploymentId) {
+        let Some(found) = self.state.deployments.get(&id) else { return };
+        let schema = self.state.releases.get(&found.to).and_then(|r| r.spec.schema);
+        if let (Some(schema), Some(environment)) =
+            (schema, self.state.environments.get_mut(&found.environment))
+        {
+            environment.schema = environment.schema.max(Some(schema.provides));
+        }
+    }
+
     fn proceed(&mut self, id: DeploymentId) {
         let Some(found) = self.state.deployments.get(&id) else { return };
-        let environment = found.environment;
         match found.phase {
             Phase::Building => {}
-            Phase::Releasing => {
-                let command = found.command.and_then(|id| self.state.instances.get(&id));
-                if let Some((instance, node)) = command.map(|i| (i.id, i.node)) {
-                    self.emit(Some(id), Some(environment), What::ReleaseDone { instance, node });
-                }
+            Phase::Releasing => self.tell_release_done(id),
+            Phase::Watching if found.contracts => {
+                self.tell_release_done(id);
+                return self.end(id, Phase::Succeeded);
             }
             Phase::Queued
             | Phase::Stepping
@@ -172,6 +221,15 @@ impl Change<'_> {
             | Phase::Superseded => return,
         }
         self.enter(id);
+    }
+
+    fn tell_release_done(&mut self, id: DeploymentId) {
+        let Some(found) = self.state.deployments.get(&id) else { return };
+        let environment = found.environment;
+        let command = found.command.and_then(|id| self.state.instances.get(&id));
+        if let Some((instance, node)) = command.map(|i| (i.id, i.node)) {
+            self.emit(Some(id), Some(environment), What::ReleaseDone { instance, node });
+        }
     }
 
     fn build(&mut self, id: DeploymentId, node: NodeId) {
@@ -191,7 +249,8 @@ impl Change<'_> {
 
     fn run_release_command(&mut self, id: DeploymentId, node: NodeId) {
         let Some(found) = self.state.deployments.get(&id) else { return };
-        let free = found.phase == Phase::Releasing && found.command.is_none();
+        let due = found.phase == Phase::Releasing || found.phase == Phase::Watching && found.contracts;
+        let free = due && found.command.is_none();
         if !free || !self.state.nodes.contains_key(&node) {
             return;
         }
@@ -302,11 +361,14 @@ impl Change<'_> {
             return;
         };
         let millis = self.state.releases.get(&found.to).map_or(0, |r| r.spec.rollback.watch);
+        let allowed = self.allowed(found.to, Phase::Watching);
         let environment = found.environment;
         if let Some(found) = self.state.deployments.get_mut(&id) {
             found.phase = Phase::Watching;
-            found.deadline = None;
-            found.watch_until = Some(clock + millis);
+            let until = clock.saturating_add(millis);
+            found.deadline = found.contracts.then(|| until.saturating_add(allowed));
+            found.watch_until = Some(until);
+            found.counted.watch();
         }
         if millis > 0 {
             self.emit(Some(id), Some(environment), What::Watching { millis });
@@ -328,6 +390,21 @@ impl Change<'_> {
         self.emit(Some(id), Some(environment), What::Reverting { cause: cause.clone(), to: from });
     }
 
+    /// What failed came after everything else: the new release stays, as the one before may not run any more.
+    fn fail(&mut self, id: DeploymentId, cause: &Cause) {
+        let Some(found) = self.state.deployments.get_mut(&id) else { return };
+        if found.phase != Phase::Watching || !found.contracts {
+            return;
+        }
+        found.cause = Some(cause.clone());
+        let (environment, to) = (found.environment, found.to);
+        if let Some(environment) = self.state.environments.get_mut(&environment) {
+            environment.current = Some(to);
+        }
+        self.emit(Some(id), Some(environment), What::Failed { cause: cause.clone(), stays: to });
+        self.end(id, Phase::Failed);
+    }
+
     /// A new try is not slowed down by what failed before it.
     fn forgive(&mut self, environment: EnvironmentId) {
         if let Some(environment) = self.state.environments.get_mut(&environment) {
@@ -342,10 +419,17 @@ impl Change<'_> {
         if found.phase.is_terminal() || !phase.is_terminal() {
             return;
         }
+        if phase == Phase::Succeeded {
+            self.tell_finding(id);
+        }
+        let Some(found) = self.state.deployments.get_mut(&id) else { return };
         found.phase = phase;
         found.ended_at = Some(clock);
         found.deadline = None;
         let (environment, to, errors) = (found.environment, found.to, errors(found));
+        if phase == Phase::Succeeded && found.contracts {
+            self.note_schema(id);
+        }
         if phase == Phase::Succeeded
             && let Some(environment) = self.state.environments.get_mut(&environment)
         {
@@ -358,9 +442,6 @@ impl Change<'_> {
 
 /// Failed requests while the deployment was live, where any traffic is known.
 fn errors(deployment: &Deployment) -> Option<u64> {
-    if deployment.traffic.is_empty() {
-        return None;
-    }
-    let total = deployment.total();
-    Some(total.app_errors + total.platform_errors)
+    let total = deployment.counted.total().traffic;
+    deployment.counted.is_known().then(|| total.app_errors.saturating_add(total.failed()))
 }

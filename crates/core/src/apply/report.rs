@@ -3,9 +3,10 @@
 use super::{Answer, Change, done, not_found, unchanged};
 use crate::assignment::withdrawn_everywhere;
 use crate::command::Observation;
+use crate::judging;
 use crate::model::{
     Artifact, Cause, Deployment, DeploymentId, Endpoint, EnvironmentId, Exit, Form, Index, Instance,
-    InstanceId, Millis, NodeId, Phase, RELEASE_PROCESS, Seen, Traffic, Want, What,
+    InstanceId, Measured, Millis, NodeId, Phase, RELEASE_PROCESS, Seen, Want, What,
 };
 
 /// Waiting after the first unasked end outside a deployment; doubled with each further one.
@@ -107,7 +108,13 @@ impl Change<'_> {
                 }
                 Some(_) | None => false,
             },
-            Observation::Traffic { environment, traffic } => self.traffic(node, *environment, *traffic),
+            Observation::Traffic { environment, measured } => self.traffic(node, *environment, measured),
+            Observation::Past { deployment, past } => {
+                let found = self.state.deployments.get_mut(deployment).filter(|d| d.phase.is_live());
+                let Some(found) = found.filter(|d| !d.counted.past.contains_key(&node)) else { return false };
+                found.counted.past.insert(node, past.clone());
+                true
+            }
         }
     }
 
@@ -222,7 +229,7 @@ impl Change<'_> {
         let timeout = self.state.releases.get(&before.release).and_then(|r| r.spec.release.as_ref());
         let Some(timeout) = timeout.map(|r| r.timeout) else { return };
         let live = self.state.live_mut(before.environment).filter(|d| d.command == Some(before.id));
-        if let Some(live) = live.filter(|d| d.phase == Phase::Releasing) {
+        if let Some(live) = live.filter(|d| d.phase == Phase::Releasing || d.contracts) {
             live.deadline = Some(clock.saturating_add(timeout));
         }
     }
@@ -273,18 +280,16 @@ impl Change<'_> {
         found.crashes += 1;
     }
 
-    fn traffic(&mut self, node: NodeId, environment: EnvironmentId, new: Traffic) -> bool {
-        let live = self.state.live_mut(environment);
-        let Some(live) = live else { return false };
-        let restarted = live.traffic.get(&node).is_some_and(|old| new.requests < old.requests);
-        if restarted {
-            // The edge started anew and counts from 0: keep what it had counted before.
-            let (old, before) = (live.traffic[&node], live.before.get(&node).copied().unwrap_or_default());
-            live.earlier.entry(node).or_default().add(old.since(before));
-            live.before.insert(node, Traffic::default());
-        } else {
-            live.before.entry(node).or_insert(new);
-        }
-        live.traffic.insert(node, new) != Some(new)
+    fn traffic(&mut self, node: NodeId, environment: EnvironmentId, report: &Measured) -> bool {
+        let clock = self.state.clock;
+        let Some(live) = self.state.live(environment) else { return false };
+        let Some(rules) = self.state.releases.get(&live.to).map(|r| r.spec.rollback.clone()) else {
+            return false;
+        };
+        let Some(live) = self.state.live_mut(environment) else { return false };
+        let told_before = live.counted.is_known();
+        let news = live.counted.report(node, report);
+        judging::note(live, &rules, &news, clock);
+        !told_before || news != Measured::default()
     }
 }

@@ -3,7 +3,8 @@
 use super::invalid;
 use crate::command::Rejection;
 use crate::model::{
-    DeployRules, Form, Order, Placement, ProcessSpec, RELEASE_PROCESS, Source, Spec, Strategy, Variables,
+    DeployRules, Form, MILLION, Order, Placement, ProcessSpec, RELEASE_PROCESS, Source, Spec, Strategy,
+    Variables,
 };
 use crate::strategy::{CANARY_STEPS_MAX, is_cookie_name};
 
@@ -198,6 +199,14 @@ fn rules(spec: &Spec) -> Result<(), Rejection> {
             crate::text::duration(deploy.deadline),
             crate::text::duration(least),
         )));
+    }
+    if rollback.error_rate_factor < 2 || rollback.error_rate_floor > MILLION {
+        return Err(invalid(
+            "rollback.error_rate_factor must be at least 2, and rollback.error_rate_floor at most 100%",
+        ));
+    }
+    if spec.schema.is_some_and(|schema| !schema.takes(schema.provides)) {
+        return Err(invalid("schema.requires must include schema.provides"));
     }
     if rollback.crash_limit == 0 || rollback.keep == 0 {
         return Err(invalid("rollback.crash_limit and rollback.keep must be at least 1"));

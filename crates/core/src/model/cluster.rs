@@ -104,6 +104,9 @@ pub struct Environment {
     /// The node with its volumes, once it has any: all its instances run there.
     #[serde(default)]
     pub home: Option<NodeId>,
+    /// The version of its database's schema, once a release has told.
+    #[serde(default)]
+    pub schema: Option<u64>,
 }
 
 /// What an environment can be moved to; never changes.

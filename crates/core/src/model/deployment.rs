@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::counted::Counted;
+use super::evidence::Evidence;
+use super::finding::Finding;
 use super::id::{DeploymentId, EnvironmentId, InstanceId, Millis, NodeId, ReleaseId};
 
 /// Where a deployment stands. It only moves forward, and an ended one never changes.
@@ -139,6 +142,11 @@ pub enum Cause {
         /// The last lines of its log.
         log_tail: Vec<String>,
     },
+    /// Its requests fail, or take too long, more often than is allowed.
+    Traffic {
+        /// What was found.
+        finding: Finding,
+    },
     /// No instance became healthy in time.
     Deadline {
         /// The time allowed.
@@ -154,6 +162,11 @@ pub enum Cause {
         why: String,
         /// The last lines of the build log.
         log_tail: Vec<String>,
+    },
+    /// It and what runs cannot both run with one schema of the database.
+    Schema {
+        /// Why, and what to do.
+        why: String,
     },
     /// Its release command failed, took too long, or was lost with its node.
     ReleaseCommand {
@@ -197,6 +210,8 @@ impl Cause {
             Cause::CrashLoop { crashes, how, .. } => {
                 format!("crash loop: {crashes} exits after being healthy, the last with {how}")
             }
+            Cause::Traffic { finding } => finding.sentence(),
+            Cause::Schema { why } => why.clone(),
             Cause::Deadline { after, waiting_for } => {
                 format!(
                     "no newly healthy instance within {}, waiting for {waiting_for}",
@@ -219,20 +234,13 @@ impl Cause {
             | Cause::CrashLoop { log_tail, .. }
             | Cause::Build { log_tail, .. }
             | Cause::ReleaseCommand { log_tail, .. } => log_tail,
-            Cause::Unhealthy { .. } | Cause::Deadline { .. } | Cause::Cancelled { .. } => &[],
+            Cause::Unhealthy { .. }
+            | Cause::Traffic { .. }
+            | Cause::Schema { .. }
+            | Cause::Deadline { .. }
+            | Cause::Cancelled { .. } => &[],
         }
     }
-}
-
-/// Cumulative requests seen by one node's edge while a deployment was live.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Traffic {
-    /// Requests answered, whatever the answer.
-    pub requests: u64,
-    /// Of these, 5xx answers that the application sent.
-    pub app_errors: u64,
-    /// Requests that failed between client and application: refused, reset, cut, none to serve.
-    pub platform_errors: u64,
 }
 
 /// The act of moving an environment to a release.
@@ -272,6 +280,9 @@ pub struct Deployment {
     pub watch_until: Option<Millis>,
     /// Exits of its instances after they were healthy.
     pub crashes: u32,
+    /// Its release command takes away what the release before needs, so it runs last.
+    #[serde(default)]
+    pub contracts: bool,
     /// An operator asked to cancel it.
     pub cancel: Option<String>,
     /// Who asked it to wait after its current step, while it does.
@@ -282,15 +293,45 @@ pub struct Deployment {
     pub not_built: Option<Cause>,
     /// Why it was taken back.
     pub cause: Option<Cause>,
-    /// Traffic when it began, by node.
-    pub before: BTreeMap<NodeId, Traffic>,
-    /// Newest traffic, by node.
-    pub traffic: BTreeMap<NodeId, Traffic>,
-    /// Traffic counted by edges that were replaced meanwhile, by node.
-    pub earlier: BTreeMap<NodeId, Traffic>,
+    /// What edges counted while it was live, and before.
+    #[serde(default)]
+    pub counted: Counted,
+    /// What tells whether its release does worse than the one before.
+    #[serde(default)]
+    pub evidence: Evidence,
 }
 
 impl Deployment {
+    /// One that has not begun, asked for by nobody at time 0.
+    #[must_use]
+    pub fn new(id: DeploymentId, environment: EnvironmentId, kind: Kind, to: ReleaseId) -> Self {
+        Self {
+            id,
+            environment,
+            kind,
+            from: None,
+            to,
+            phase: Phase::Queued,
+            builder: None,
+            command: None,
+            progress: BTreeMap::new(),
+            by: String::new(),
+            created_at: 0,
+            started_at: None,
+            ended_at: None,
+            deadline: None,
+            watch_until: None,
+            crashes: 0,
+            contracts: false,
+            cancel: None,
+            paused: None,
+            not_built: None,
+            cause: None,
+            counted: Counted::default(),
+            evidence: Evidence::default(),
+        }
+    }
+
     /// The process whose share of requests is being moved, while it is: the others wait for it.
     #[must_use]
     pub fn leading(&self) -> Option<(&str, &Progress)> {
@@ -299,37 +340,5 @@ impl Deployment {
         };
         let found = self.progress.iter().find(|(_, progress)| weighs(progress));
         found.map(|(process, progress)| (process.as_str(), progress))
-    }
-
-    /// Traffic of all edges since it began.
-    #[must_use]
-    pub fn total(&self) -> Traffic {
-        let mut total = Traffic::default();
-        for (node, now) in &self.traffic {
-            total.add(now.since(self.before.get(node).copied().unwrap_or_default()));
-        }
-        for earlier in self.earlier.values() {
-            total.add(*earlier);
-        }
-        total
-    }
-}
-
-impl Traffic {
-    /// What was counted after `before`.
-    #[must_use]
-    pub fn since(self, before: Self) -> Self {
-        Self {
-            requests: self.requests.saturating_sub(before.requests),
-            app_errors: self.app_errors.saturating_sub(before.app_errors),
-            platform_errors: self.platform_errors.saturating_sub(before.platform_errors),
-        }
-    }
-
-    /// Counts `other` in.
-    pub fn add(&mut self, other: Self) {
-        self.requests = self.requests.saturating_add(other.requests);
-        self.app_errors = self.app_errors.saturating_add(other.app_errors);
-        self.platform_errors = self.platform_errors.saturating_add(other.platform_errors);
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::deployment::{Cause, Phase};
+use super::finding::Finding;
 use super::id::{DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ReleaseId};
 use crate::text;
 
@@ -183,6 +184,11 @@ pub enum What {
         /// Who asked.
         by: String,
     },
+    /// What the requests to the new release say about it.
+    Judged {
+        /// What was found.
+        finding: Finding,
+    },
     /// All instances are replaced; the release is observed.
     Watching {
         /// For how long.
@@ -194,6 +200,13 @@ pub enum What {
         cause: Cause,
         /// To which release, if there is one.
         to: Option<ReleaseId>,
+    },
+    /// The last thing to do failed; the release stays all the same.
+    Failed {
+        /// Why.
+        cause: Cause,
+        /// Which.
+        stays: ReleaseId,
     },
     /// The deployment ended.
     Ended {
@@ -249,8 +262,10 @@ impl What {
             | What::Paused { .. }
             | What::Resumed { .. }
             | What::Promoted { .. }
+            | What::Judged { .. }
             | What::Watching { .. }
             | What::Reverting { .. }
+            | What::Failed { .. }
             | What::Ended { .. }
             | What::Scaled { .. }
             | What::NodeLost { .. }
@@ -310,6 +325,7 @@ impl What {
             What::Resumed { by } => format!("Resumed by {by}"),
             What::Promoted { all: false, by } => format!("Promoted to the next step by {by}"),
             What::Promoted { all: true, by } => format!("Promoted past all holds by {by}"),
+            What::Judged { finding } => finding.sentence(),
             What::Watching { millis } => {
                 format!("All containers replaced, watching for {}", text::duration(*millis))
             }
@@ -318,6 +334,9 @@ impl What {
             }
             What::Reverting { cause, to: None } => {
                 format!("Stopping, there is no release to go back to: {}", cause.sentence_with(name))
+            }
+            What::Failed { cause, stays } => {
+                format!("Release {stays} stays, but {}", cause.sentence_with(name))
             }
             What::Ended { phase, errors } => ended(*phase, *errors),
             What::Scaled { process, instances } => format!("Scaled {process} to {instances}"),

@@ -2,22 +2,30 @@
 
 mod artifact;
 mod cluster;
+mod counted;
 mod deployment;
 mod event;
+mod evidence;
+mod finding;
 mod id;
 mod instance;
 mod query;
 mod spec;
+mod traffic;
 
 pub use artifact::{Artifact, Form, RuntimeKind, Source};
 pub use cluster::{
     ClusterState, Environment, JoinToken, Node, NodeFacts, NodeStatus, Project, Release, Role, Token,
 };
-pub use deployment::{Cause, Deployment, Kind, Phase, Progress, Step, Traffic};
+pub use counted::Counted;
+pub use deployment::{Cause, Deployment, Kind, Phase, Progress, Step};
 pub use event::{Event, EventId, What};
+pub use evidence::{Allowed, Evidence, MILLION, Pair, Score, Second, Share};
+pub use finding::{Finding, Verdict, percent};
 pub use id::{DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId, TokenId};
 pub use instance::{Endpoint, Exit, Instance, Seen, Want};
 pub use spec::{
     CanaryStep, DEFAULT_PORT, DeployRules, Health, Opaque, Order, Placement, ProcessSpec, RELEASE_PROCESS,
-    ReleaseCommand, RollbackRules, RouteRules, Spec, Strategy, Variables,
+    ReleaseCommand, RollbackRules, RouteRules, Schema, Spec, Strategy, Variables,
 };
+pub use traffic::{CLASSES, Counts, Measured, Past, Times, Traffic, class_of};

@@ -102,12 +102,17 @@ impl ClusterState {
     }
 
     /// Succeeded deployments that an environment can go back to, newest first: their release is known,
-    /// is not the current one, and its artifact is stored on some node that counts.
-    pub fn rollback_targets(&self, environment: &Environment) -> impl Iterator<Item = DeploymentId> {
+    /// is not the current one, its artifact is stored on some node that counts, and it runs with the schema that
+    /// the database has.
+    pub fn rollback_targets<'a>(
+        &'a self,
+        environment: &'a Environment,
+    ) -> impl Iterator<Item = DeploymentId> + use<'a> {
         let current = environment.current;
         self.deployments_of(environment.id)
             .filter(move |d| d.phase == Phase::Succeeded && Some(d.to) != current)
             .filter(|d| self.can_start(d.to))
+            .filter(|d| self.releases.get(&d.to).is_some_and(|r| crate::schema::fits(environment, r)))
             .map(|d| d.id)
     }
 

@@ -41,6 +41,9 @@ pub struct Spec {
     /// What runs once before the first new instance, such as migrations.
     #[serde(default)]
     pub release: Option<ReleaseCommand>,
+    /// How it stands to the schema of its database.
+    #[serde(default)]
+    pub schema: Option<Schema>,
     /// Where volumes are mounted, by the volume's name; absolute paths. They stay on the node where the
     /// environment first ran, and all its instances run there.
     #[serde(default)]
@@ -114,6 +117,25 @@ pub struct ReleaseCommand {
     pub command: String,
     /// The longest time it may take.
     pub timeout: Millis,
+}
+
+/// How a release stands to versions of its database's schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    /// The version after its release command.
+    pub provides: u64,
+    /// The oldest version with which it runs.
+    pub from: u64,
+    /// The newest version with which it runs; `provides` is between both.
+    pub to: u64,
+}
+
+impl Schema {
+    /// Whether it runs with this version.
+    #[must_use]
+    pub fn takes(self, version: u64) -> bool {
+        (self.from..=self.to).contains(&version)
+    }
 }
 
 /// On which nodes instances run.
@@ -246,6 +268,7 @@ pub struct CanaryStep {
 
 /// When a deployment is taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RollbackRules {
     /// How long a deployment is watched after its last step.
     pub watch: Millis,
@@ -253,11 +276,30 @@ pub struct RollbackRules {
     pub crash_limit: u32,
     /// Of how many succeeded deployments the artifacts are kept; at least 1.
     pub keep: u32,
+    /// How many times as often as before requests may fail, and as long answers may take; at least 2.
+    pub error_rate_factor: u32,
+    /// The part of requests that may fail in any case, in millionths; a million: all.
+    pub error_rate_floor: u64,
+    /// How long half of the answers may take in any case.
+    pub latency_floor: Millis,
+    /// With fewer requests to the new release nothing is judged by them.
+    pub min_requests: u64,
+    /// The instances of the release before stay until watching ends, for a return at once.
+    pub warm: bool,
 }
 
 impl Default for RollbackRules {
     fn default() -> Self {
-        Self { watch: 120_000, crash_limit: 3, keep: 5 }
+        Self {
+            watch: 120_000,
+            crash_limit: 3,
+            keep: 5,
+            error_rate_factor: 10,
+            error_rate_floor: 50_000,
+            latency_floor: 1_000,
+            min_requests: 20,
+            warm: false,
+        }
     }
 }
 

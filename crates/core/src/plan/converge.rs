@@ -6,7 +6,9 @@
 use super::{Plan, place, serving};
 use crate::assignment::grace;
 use crate::command::Action;
-use crate::model::{ClusterState, DeploymentId, Environment, Instance, Millis, ReleaseId, Seen, Want};
+use crate::model::{
+    ClusterState, Deployment, DeploymentId, Environment, Instance, Millis, ReleaseId, Seen, Want,
+};
 use crate::strategy::{Limits, limits};
 
 /// A node that is cut off stops what is exclusive after the lease, as the leader counts it as lost after the
@@ -79,6 +81,15 @@ impl<'a> Goal<'a> {
             self.limits.surge = self.limits.surge.max(1);
         }
         self.most = wanted.saturating_add(self.limits.surge);
+    }
+
+    /// What the release before has stays while the new one is watched, where it is to be kept warm.
+    pub(super) fn keep_warm(&mut self, state: &ClusterState, live: &Deployment) {
+        let kept = live.progress.get(self.process).and_then(|p| p.steps.last()).map_or(0, |s| s.keep_old);
+        let old = |i: &&Instance| i.counts() && Some(i.release) != self.release;
+        let there = state.instances_of(self.environment.id, self.process).filter(old).count();
+        self.keep = kept.min(u32::try_from(there).unwrap_or(u32::MAX));
+        self.most = self.most.max(self.wanted.saturating_add(self.keep));
     }
 
     /// Within other limits.

@@ -2,9 +2,10 @@
 
 use super::place::candidates;
 use super::prepare::is_success;
+use crate::judging::finding;
 use crate::model::{
     Cause, ClusterState, Deployment, Exit, Instance, Millis, NodeId, NodeStatus, Phase, RELEASE_PROCESS,
-    Release, Seen, Source, Want,
+    Release, Seen, Source, Verdict, Want,
 };
 
 /// The cause, if there is one.
@@ -55,6 +56,10 @@ pub(super) fn judge(state: &ClusterState, live: &Deployment, now: Millis) -> Opt
             how: last.map_or_else(|| "unknown".to_owned(), Exit::how),
             log_tail: last.map(|e| e.log_tail.clone()).unwrap_or_default(),
         });
+    }
+    let found = finding(live, &release.spec.rollback, now);
+    if matches!(found.verdict, Verdict::Failing | Verdict::Slow) {
+        return Some(Cause::Traffic { finding: found });
     }
     if live.phase == Phase::Stepping && live.deadline.is_some_and(|deadline| now >= deadline) {
         let waiting = new().find(|i| i.counts() && !i.was_ready);
@@ -113,7 +118,12 @@ fn not_built(state: &ClusterState, live: &Deployment, release: &Release, now: Mi
     Some(Cause::Build { node, why, log_tail: Vec::new() })
 }
 
-fn not_released(state: &ClusterState, live: &Deployment, release: &Release, now: Millis) -> Option<Cause> {
+pub(super) fn not_released(
+    state: &ClusterState,
+    live: &Deployment,
+    release: &Release,
+    now: Millis,
+) -> Option<Cause> {
     let late = live.deadline.is_some_and(|deadline| now >= deadline);
     let Some(instance) = live.command.and_then(|id| state.instances.get(&id)) else {
         let waiting_for =

@@ -104,9 +104,14 @@ fn carry_on(
     match live.phase {
         Phase::Reverting => return revert(state, environment, live, now, plan),
         Phase::Building | Phase::Releasing | Phase::Stepping | Phase::Watching => {
-            if let Some(cause) = judge::judge(state, live, now) {
+            // What is taken away from the schema cannot be given back.
+            let contracting = live.contracts && live.command.is_some();
+            if let Some(cause) = judge::judge(state, live, now).filter(|_| !contracting) {
                 plan.actions.push(Action::Revert { deployment: live.id, cause });
                 return;
+            }
+            if let Some(next) = live.evidence.next() {
+                plan.due(now, next);
             }
         }
         Phase::Queued
@@ -122,13 +127,18 @@ fn carry_on(
         return prepare::prepare(state, environment, live, now, plan);
     }
     if live.phase == Phase::Watching {
-        if plan.due(now, live.watch_until.unwrap_or(now)) {
+        let watched = plan.due(now, live.watch_until.unwrap_or(now));
+        if watched && live.contracts {
+            prepare::contract(state, environment, live, now, plan);
+        } else if watched {
             plan.actions.push(Action::End { deployment: live.id, phase: Phase::Succeeded });
-            return;
         }
         for process in processes(state, environment, Some(live.to)) {
             let mut goal = Goal::whole(state, environment, &process, Some(live.to), Some(live.id));
             goal.judged = true;
+            if !watched {
+                goal.keep_warm(state, live);
+            }
             converge(state, &goal, now, plan);
         }
         return;
@@ -165,7 +175,8 @@ fn step(
     let progress = live.progress.get(process);
     let Some((progress, step)) = progress.and_then(|p| Some((p, p.steps.get(p.at)?))) else {
         // All steps are done, or the new release does not have the process.
-        let goal = Goal::whole(state, environment, process, Some(live.to), Some(live.id));
+        let mut goal = Goal::whole(state, environment, process, Some(live.to), Some(live.id));
+        goal.keep_warm(state, live);
         return converge(state, &goal, now, plan);
     };
     let mut goal = Goal::whole(state, environment, process, Some(live.to), Some(live.id));
@@ -230,4 +241,4 @@ fn serving<'a>(state: &'a ClusterState, goal: &'a Goal<'_>) -> impl Iterator<Ite
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,12 +1,13 @@
 //! What comes before the first new instance: the image is made and copied, the release command runs.
 //! Until then nothing has changed for users.
 
-use super::{Plan, place};
+use super::{Plan, judge, place};
 use crate::assignment::COPIES;
 use crate::command::Action;
 use crate::model::{
-    ClusterState, Deployment, Environment, Exit, Millis, NodeId, NodeStatus, Phase, Release, Source,
+    Cause, ClusterState, Deployment, Environment, Exit, Millis, NodeId, NodeStatus, Phase, Release, Source,
 };
+use crate::schema;
 
 /// Goes on with a deployment that is building or releasing.
 pub(super) fn prepare(
@@ -82,6 +83,34 @@ fn command(
     };
     let exit = state.instances.get(&id).and_then(|i| i.exit.as_ref());
     exit.filter(|exit| is_success(exit)).map(|_| Action::Proceed { deployment: live.id })
+}
+
+/// What takes something away from the schema comes last: once nothing of another release is left on any node.
+pub(super) fn contract(
+    state: &ClusterState,
+    environment: &Environment,
+    live: &Deployment,
+    now: Millis,
+    plan: &mut Plan,
+) {
+    let Some(release) = state.releases.get(&live.to) else { return };
+    let deadline = live.deadline.unwrap_or(now);
+    if live.command.is_none() && !schema::is_gone(state, |of| of != live.to, environment) {
+        if plan.due(now, deadline) {
+            let waiting_for = "instances of the release before to be gone on every node".to_owned();
+            let cause = Cause::Deadline { after: release.spec.deploy.deadline, waiting_for };
+            plan.actions.push(Action::Fail { deployment: live.id, cause });
+        }
+        return;
+    }
+    if release.spec.release.is_none() {
+        plan.actions.push(Action::End { deployment: live.id, phase: Phase::Succeeded });
+    } else if let Some(cause) = judge::not_released(state, live, release, now) {
+        plan.actions.push(Action::Fail { deployment: live.id, cause });
+    } else {
+        plan.due(now, deadline);
+        plan.actions.extend(command(state, environment, live, release));
+    }
 }
 
 /// Whether a release command did what it had to do.

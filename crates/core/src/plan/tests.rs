@@ -1,6 +1,6 @@
 use crate::apply::apply;
 use crate::assignment::assignment;
-use crate::command::{Action, Command, ENTRY_VERSION, Entry, NewNode, Observation};
+use crate::command::{Action, Command, ENTRY_VERSION, Entry, Made, NewNode, Observation, Rejection};
 use crate::model::{
     Artifact, ClusterState, Endpoint, InstanceId, NodeId, Phase, ProcessSpec, Seen, Source, Spec, Want,
 };
@@ -8,17 +8,23 @@ use crate::plan::plan;
 use crate::routes::routes;
 
 mod prepare;
+mod schema;
 mod strategies;
+mod traffic;
 mod workers;
 
 /// Three nodes whose agents do at once what they are told, one observation at a time.
-struct Cluster {
+pub(crate) struct Cluster {
     state: ClusterState,
     now: u64,
     seq: u64,
 }
 
 impl Cluster {
+    pub(crate) fn into_state(self) -> ClusterState {
+        self.state
+    }
+
     fn new() -> Self {
         let mut cluster = Self { state: ClusterState::default(), now: 1_000, seq: 0 };
         cluster.write(Command::Found { domain: "localhost".to_owned(), token_hash: "aa".to_owned() });
@@ -38,10 +44,14 @@ impl Cluster {
     }
 
     fn write(&mut self, command: Command) {
+        self.answer(command).unwrap();
+    }
+
+    fn answer(&mut self, command: Command) -> Result<Made, Rejection> {
         let (clock, wall) = (self.now, self.now);
         let entry = Entry { version: ENTRY_VERSION, clock, wall, key: None, by: "ann".to_owned(), command };
         let index = self.state.index + 1;
-        apply(&mut self.state, index, &entry).made().unwrap();
+        apply(&mut self.state, index, &entry).made()
     }
 
     fn deploy(&mut self, digest: char) {
@@ -120,6 +130,7 @@ fn word(action: &Action) -> Option<String> {
         Action::Drain { instance } => Some(format!("drain {instance}")),
         Action::Stop { instance } => Some(format!("stop {instance}")),
         Action::Revert { .. } => Some("revert".to_owned()),
+        Action::Fail { .. } => Some("fail".to_owned()),
         Action::End { phase, .. } => Some(phase.word().to_owned()),
         Action::Build { node, .. } => Some(format!("build on {node}")),
         Action::RunReleaseCommand { node, .. } => Some(format!("release command on {node}")),
@@ -128,7 +139,7 @@ fn word(action: &Action) -> Option<String> {
     }
 }
 
-fn first_release() -> Cluster {
+pub(crate) fn first_release() -> Cluster {
     let mut cluster = Cluster::new();
     cluster.deploy('a');
     assert_eq!(cluster.plan(), ["start 0 on n1", "start 1 on n2", "start 2 on n3"]);

@@ -4,8 +4,8 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use temps_core::command::{Action, Command, Observation};
 use temps_core::model::{
-    Cause, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, InstanceId, NodeId, Phase, ReleaseId, Seen,
-    Traffic,
+    Cause, Counts, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, InstanceId, Measured, NodeId, Phase,
+    ReleaseId, Seen, Times, Traffic,
 };
 
 fn number(rng: &mut StdRng) -> u64 {
@@ -79,10 +79,7 @@ fn observation(rng: &mut StdRng) -> Observation {
         1 => Observation::Drained { instance },
         2 => Observation::Cut { instance, in_flight: number(rng) },
         3 => Observation::Applied { index: number(rng) },
-        4 => Observation::Traffic {
-            environment: EnvironmentId(number(rng)),
-            traffic: Traffic { requests: number(rng), app_errors: number(rng), platform_errors: number(rng) },
-        },
+        4 => Observation::Traffic { environment: EnvironmentId(number(rng)), measured: measured(rng) },
         _ => Observation::Instance {
             instance,
             seen: [Seen::Starting, Seen::Ready, Seen::Unready, Seen::Exited, Seen::Gone]
@@ -93,4 +90,22 @@ fn observation(rng: &mut StdRng) -> Observation {
             exit: rng.random_bool(0.5).then(Exit::default),
         },
     }
+}
+
+fn measured(rng: &mut StdRng) -> Measured {
+    let huge = |rng: &mut StdRng| if rng.random_bool(0.3) { u64::MAX - number(rng) } else { number(rng) };
+    let mut measured = Measured::default();
+    measured.traffic =
+        Traffic { requests: huge(rng), app_errors: huge(rng), shed: huge(rng), ..Traffic::default() };
+    for _ in 0..rng.random_range(0..4) {
+        let counts = Counts {
+            requests: huge(rng),
+            errors: huge(rng),
+            refused: huge(rng),
+            times: Times([(u8::try_from(number(rng) % 256).unwrap_or(0), huge(rng))].into()),
+            ..Counts::default()
+        };
+        measured.releases.insert(ReleaseId(number(rng)), counts);
+    }
+    measured
 }

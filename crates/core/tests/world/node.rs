@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use temps_core::assignment::{Work, assignment};
+use temps_core::assignment::{Assignment, Work, assignment};
 use temps_core::command::{Command, Observation};
 use temps_core::model::{
-    ClusterState, DeploymentId, Endpoint, Exit, Index, InstanceId, Millis, NodeFacts, NodeId, RuntimeKind,
-    Seen, Source, Want,
+    ClusterState, DeploymentId, Endpoint, Exit, Index, InstanceId, Measured, Millis, NodeFacts, NodeId, Past,
+    RuntimeKind, Seen, Source, Want,
 };
 use temps_core::routes::routes;
 
@@ -28,6 +28,8 @@ pub(crate) enum Behaviour {
     NotBuilt,
     /// Its release command fails.
     CommandFails,
+    /// It answers most requests with an error.
+    Errs,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,9 @@ pub(crate) struct VirtualNode {
     pub(crate) runtime: RuntimeKind,
     /// When the images that it makes are made.
     builds: BTreeMap<DeploymentId, Millis>,
+    /// What its edge counts, and when it last told.
+    measured: Measured,
+    counted: Millis,
 }
 
 impl VirtualNode {
@@ -80,6 +85,8 @@ impl VirtualNode {
             stored,
             runtime: RuntimeKind::Process,
             builds: BTreeMap::new(),
+            measured: Measured::default(),
+            counted: 0,
         }
     }
 
@@ -167,6 +174,7 @@ impl VirtualNode {
         for (id, work) in &todo.instances {
             self.work(*id, work, behaviours, now, rng, &mut seen);
         }
+        self.count(&todo, now, rng, &mut seen);
         // What is not assigned is an orphan.
         self.running.retain(|id, _| todo.instances.contains_key(id));
         if seen.is_empty() {
@@ -174,6 +182,33 @@ impl VirtualNode {
         }
         self.seq += 1;
         vec![Command::Report { node: self.id, boot: self.boot, seq: self.seq, observations: seen }]
+    }
+
+    /// Each instance that serves answers some requests in a second; two of a hundred fail by themselves.
+    fn count(&mut self, todo: &Assignment, now: Millis, rng: &mut StdRng, seen: &mut Vec<Observation>) {
+        if now < self.counted + 1_000 {
+            return;
+        }
+        self.counted = now;
+        for (id, work) in todo.instances.iter().filter(|(_, work)| work.instance.serves()) {
+            let Some(running) = self.running.get(id).filter(|r| !r.exited) else { continue };
+            let requests = rng.random_range(0..40);
+            let rate = if running.behaviour == Behaviour::Errs { 0.6 } else { 0.02 };
+            let errors = (0..requests).filter(|_| rng.random_bool(rate)).count();
+            let counts = self.measured.releases.entry(work.instance.release).or_default();
+            counts.requests += requests;
+            counts.errors += u64::try_from(errors).unwrap_or(0);
+            *counts.times.0.entry(rng.random_range(3..9)).or_default() += requests;
+            self.measured.traffic.requests += requests;
+        }
+        for (environment, releases) in &todo.observed {
+            let measured = self.measured.of(releases);
+            seen.push(Observation::Traffic { environment: *environment, measured });
+        }
+        for deployment in todo.unmeasured.keys() {
+            let past = Past { millis: now, measured: self.measured.clone() };
+            seen.push(Observation::Past { deployment: *deployment, past });
+        }
     }
 
     fn work(
@@ -256,6 +291,7 @@ impl Running {
             | Behaviour::NeverDrains
             | Behaviour::NotBuilt
             | Behaviour::CommandFails
+            | Behaviour::Errs
             | Behaviour::Crashes(_) => {
                 if age >= self.ready_after {
                     self.ready_at.get_or_insert(now);

@@ -95,7 +95,7 @@ async fn who_waits_for_an_instance_that_ended_goes_elsewhere_at_once() {
         assert_eq!(lives.count(), 4);
         until("nothing is in flight", || edge.in_flight(1) == 0).await;
         until("its connections are closed", || dies.open() == 0).await;
-        until("the failures are counted", || edge.traffic().platform_errors == 4).await;
+        until("the failures are counted", || edge.traffic().failed() == 4).await;
     }
 }
 
@@ -144,7 +144,7 @@ async fn a_draining_instance_is_never_taken_for_one_that_ended() {
     for asked in [get, post] {
         assert_eq!(within("an answer", asked).await.unwrap(), (200, "old".to_owned()));
     }
-    assert_eq!(edge.traffic().platform_errors, 0);
+    assert_eq!(edge.traffic().failed(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +190,7 @@ async fn an_answer_under_way_may_end_and_is_cut_after_a_while() {
     assert_eq!(clients[2].rest().await, b"o\n");
     until("nothing is in flight", || edge.in_flight(1) == 0).await;
     until("its connections are closed", || dies.open() == 0).await;
-    until("one answer is counted as cut", || edge.traffic().platform_errors == 1).await;
+    until("one answer is counted as cut", || edge.traffic().failed() == 1).await;
 }
 
 /// A connection belongs to the start of an instance that it was opened for: here each connection says who was
@@ -289,5 +289,5 @@ async fn what_waits_for_another_node_goes_to_a_third() {
     assert_eq!(status, 502, "{text}");
     assert!(text.contains("it has ended"), "{text}");
     assert_eq!((dies.count(), lives.count()), (2, 1));
-    until("one failure is counted", || first.traffic().platform_errors == 1).await;
+    until("one failure is counted", || first.traffic().failed() == 1).await;
 }

@@ -19,14 +19,18 @@ async fn a_request_is_counted_where_the_client_is_and_in_flight_where_the_instan
     assert_eq!(get(far.http, HOST, "/fail").await.status, 500);
     let answered = tally.total() as u64 + 1;
     until("the counts are told", || far.traffic().requests == answered).await;
-    assert_eq!((far.traffic().app_errors, far.traffic().platform_errors), (1, 0));
+    assert_eq!((far.traffic().app_errors, far.traffic().failed()), (1, 0));
     assert_eq!(near.traffic().requests, 0);
+    let counts = near.counts(1);
+    assert_eq!((counts.requests, counts.errors, counts.failed()), (answered, 1, 1));
+    assert_eq!(counts.times.count(), answered);
+    assert_eq!(far.counts(1).requests, 0);
     assert_eq!(far.report().in_flight.len(), 0);
     until("nothing is in flight", || near.in_flight(1) == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_breaks_behind_another_node_is_a_failure_of_the_platform() {
+async fn what_breaks_behind_another_node_is_the_fault_of_its_release() {
     let authority = Authority::new();
     let (far, near) = (Plan::node(1).start(&authority).await, Plan::node(2).start(&authority).await);
     let app = App::script("deaf", |mut conversation| async move {
@@ -39,8 +43,11 @@ async fn what_breaks_behind_another_node_is_a_failure_of_the_platform() {
     let answer = get(far.http, HOST, "/").await;
     assert_eq!(answer.status, 502);
     assert!(!answer.headers.iter().any(|(name, _)| name.starts_with("temps-")), "{answer:?}");
-    until("it is counted once", || far.traffic().platform_errors == 1).await;
+    until("it is counted once", || far.traffic().failed() == 1).await;
     assert_eq!(far.traffic().app_errors + near.traffic().requests, 0);
+    assert_eq!((far.traffic().reset, far.traffic().by_platform()), (1, 0));
+    let counts = near.counts(1);
+    assert_eq!((counts.requests, counts.reset), (1, 1));
     assert_eq!(app.count(), 1, "the other node has no other instance to ask");
 }
 

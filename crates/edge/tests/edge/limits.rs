@@ -104,5 +104,5 @@ async fn a_client_that_leaves_is_nobody_elses_failure() {
     assert_eq!(get(edge.http, HOST, "/fail").await.status, 500);
     until("one answer", || edge.traffic().requests == 1).await;
     let traffic = edge.traffic();
-    assert_eq!((traffic.platform_errors, traffic.app_errors), (0, 1));
+    assert_eq!((traffic.failed(), traffic.app_errors), (0, 1));
 }

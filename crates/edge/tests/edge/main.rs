@@ -1,6 +1,7 @@
 //! Edges with real sockets, between clients and applications that are no more than bytes.
 
 #[cfg(test)]
+mod counts;
 mod disk;
 #[cfg(test)]
 mod ended;

@@ -75,7 +75,7 @@ async fn a_post_is_never_sent_twice() {
         assert!(answer.text().contains(HOST), "{}", answer.text());
         assert_eq!(counter.load(Ordering::SeqCst), round + 1);
     }
-    until("the failures are counted", || edge.traffic().platform_errors == 50).await;
+    until("the failures are counted", || edge.traffic().failed() == 50).await;
     assert_eq!(edge.traffic().app_errors, 0);
 }
 
@@ -90,7 +90,7 @@ async fn a_post_may_move_when_nobody_listens() {
         assert_eq!((answer.status, answer.text().as_str()), (200, "3"));
         assert_eq!(good.count(), n);
     }
-    assert_eq!(edge.traffic().platform_errors, 0);
+    assert_eq!(edge.traffic().failed(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,7 +128,7 @@ async fn an_answer_that_breaks_off_is_neither_hidden_nor_repeated() {
     let text = String::from_utf8(client.rest().await).unwrap();
     assert!(text.ends_with("\r\n\r\nhalf"), "{text}");
     assert_eq!(app.count(), 1);
-    until("it is counted", || edge.traffic().platform_errors == 1 && edge.traffic().requests == 1).await;
+    until("it is counted", || edge.traffic().failed() == 1 && edge.traffic().requests == 1).await;
     until("nothing is in flight", || edge.in_flight(1) == 0).await;
 }
 

@@ -85,7 +85,7 @@ async fn a_silent_address_delays_one_request_a_little_and_fails_none() {
     until("the load goes on", || load.total() > 400).await;
     let tally = load.stop().await;
     assert_eq!(tally.failures, [""; 0]);
-    assert_eq!(edge.traffic().platform_errors, 0);
+    assert_eq!(edge.traffic().failed(), 0);
 
     // Nobody else is there: the client is told soon.
     edge.serve(2, table(vec![choice(1, 1, 1)], vec![silent.target(1)], &[])).await;

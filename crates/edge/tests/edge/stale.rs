@@ -31,7 +31,7 @@ async fn an_edge_that_knows_only_an_old_release_still_serves() {
         assert_eq!(two.count(), before + 1);
     }
     assert_eq!(one.count(), 0);
-    assert_eq!(stale.traffic().platform_errors, 0);
+    assert_eq!(stale.traffic().failed(), 0);
 
     // Nobody has anything: only then 503.
     second.serve(6, table(vec![], vec![], &[&stale, &third])).await;

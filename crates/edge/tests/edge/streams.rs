@@ -235,5 +235,5 @@ async fn tunnels_live_through_changes_of_tables() {
     assert_eq!(last.rest().await, b"bye\n");
     drop(open);
     until("all are over", || near.in_flight(1) == 0 && near.in_flight(2) == 0).await;
-    assert_eq!(near.traffic().platform_errors + far.traffic().platform_errors, 0);
+    assert_eq!(near.traffic().failed() + far.traffic().failed(), 0);
 }

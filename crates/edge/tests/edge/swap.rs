@@ -58,7 +58,7 @@ async fn a_request_is_in_flight_until_its_answer_has_ended() {
     assert_eq!(edge.in_flight(1), 1);
     drop(client);
     until("the client left", || edge.in_flight(1) == 0).await;
-    assert_eq!(edge.traffic().platform_errors, 0, "a client may leave");
+    assert_eq!(edge.traffic().failed(), 0, "a client may leave");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +137,7 @@ async fn a_rollout_over_three_nodes_fails_nobody() {
     assert_eq!(tally.failures, [""; 0]);
     assert!(tally.answers.len() >= 4, "{tally:?}");
     for edge in &edges {
-        assert_eq!(edge.traffic().platform_errors, 0);
+        assert_eq!(edge.traffic().failed(), 0);
     }
 }
 

@@ -3,6 +3,7 @@
 mod choice;
 mod dry;
 mod image;
+mod preview;
 mod send;
 mod target;
 mod upload;
@@ -44,7 +45,7 @@ pub struct Deploy {
     /// Cancel a deployment that is under way instead of waiting for it
     #[arg(long)]
     supersede: bool,
-    /// Show what would be deployed, with all defaults, and change nothing
+    /// Show what would be deployed and how, with all defaults, and change nothing
     #[arg(long)]
     dry_run: bool,
 }

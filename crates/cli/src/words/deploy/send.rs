@@ -23,25 +23,32 @@ pub(super) async fn send(
     making: &Making,
 ) -> Result<Source, Failure> {
     let packed = packed(desk, job, making).await?;
-    let file = Artifact { digest: packed.digest.clone(), bytes: packed.bytes, form: Form::Bundle };
+    let source = source_of(&packed, job, making);
     let word = match making {
         Making::Bundle => "bundle",
         Making::Image { .. } => "source",
     };
-    if upload::is_stored(client, &file.digest).await? {
-        desk.screen.note(&format!("The cluster has this {word} already ({})", text::bytes(file.bytes)));
+    let bytes = packed.bytes;
+    if upload::is_stored(client, &packed.digest).await? {
+        desk.screen.note(&format!("The cluster has this {word} already ({})", text::bytes(bytes)));
     } else {
         let nodes = upload::upload(client, packed, &mut desk.screen).await?;
         let (first, rest) = word.split_at(1);
         let (word, nodes) = (first.to_uppercase() + rest, escape(&nodes.join(", ")));
-        desk.screen.note(&format!("{word} sent ({}), stored on {nodes}", text::bytes(file.bytes)));
+        desk.screen.note(&format!("{word} sent ({}), stored on {nodes}", text::bytes(bytes)));
     }
-    Ok(match making {
+    Ok(source)
+}
+
+/// What the cluster is told of what was packed.
+pub(super) fn source_of(packed: &Bundle, job: &Job, making: &Making) -> Source {
+    let file = Artifact { digest: packed.digest.clone(), bytes: packed.bytes, form: Form::Bundle };
+    match making {
         Making::Bundle => Source::Bundle { bundle: file },
         Making::Image { dockerfile, .. } => {
             Source::Build { context: file, dockerfile: dockerfile.clone(), timeout: job.file.build.timeout }
         }
-    })
+    }
 }
 
 /// Stops packing when it is dropped, as its thread cannot be.

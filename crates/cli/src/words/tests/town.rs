@@ -11,13 +11,13 @@ use temps_wire::proto::temps_server::{Temps, TempsServer};
 use temps_wire::proto::{
     Accepted, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
     CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse,
-    CreateTokenRequest, CreateTokenResponse, DeployRequest, Deployment, DeploymentDetail, Event, EventId,
-    GetDeploymentRequest, HasBundleRequest, HasBundleResponse, ListDeploymentsRequest,
-    ListDeploymentsResponse, ListNodesRequest, ListNodesResponse, ListProjectsRequest, ListProjectsResponse,
-    ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, PauseRequest, PromoteRequest,
-    PutBundleResponse, ResolveImageRequest, ResolveImageResponse, ResumeRequest, RollbackRequest,
-    ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
-    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    CreateTokenRequest, CreateTokenResponse, DeployRequest, Deployment, DeploymentDetail, DeploymentMetrics,
+    DeploymentPreview, Event, EventId, GetDeploymentRequest, GetMetricsRequest, HasBundleRequest,
+    HasBundleResponse, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
+    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine,
+    LogsRequest, PauseRequest, PromoteRequest, PutBundleResponse, ResolveImageRequest, ResolveImageResponse,
+    ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse,
+    StatusRequest, StatusResponse, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use temps_wire::serve::serve;
 use temps_wire::token::ApiToken;
@@ -43,6 +43,8 @@ pub(super) struct Town {
     /// The script.
     pub(super) events: Vec<Event>,
     pub(super) detail: DeploymentDetail,
+    /// What a deployment would do.
+    pub(super) preview: Option<DeploymentPreview>,
     /// Machines.
     pub(super) machines: Vec<temps_wire::proto::Node>,
     /// What names of images mean.
@@ -230,6 +232,16 @@ impl Temps for Node {
 
     async fn get_deployment(&self, request: Request<GetDeploymentRequest>) -> Answer<DeploymentDetail> {
         Ok(Response::new(self.enter(&request)?.detail.clone()))
+    }
+
+    async fn get_metrics(&self, request: Request<GetMetricsRequest>) -> Answer<DeploymentMetrics> {
+        let deployment = self.enter(&request)?.detail.deployment.clone();
+        Ok(Response::new(DeploymentMetrics { deployment, ..DeploymentMetrics::default() }))
+    }
+
+    async fn preview_deployment(&self, request: Request<DeployRequest>) -> Answer<DeploymentPreview> {
+        let town = self.enter(&request)?;
+        town.preview.clone().map(Response::new).ok_or_else(|| Status::unavailable("no quorum"))
     }
 
     async fn watch_deployment(

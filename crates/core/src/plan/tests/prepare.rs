@@ -38,12 +38,12 @@ impl Cluster {
         self.see(NodeId(node), Observation::Built { deployment, image: image(digest) });
     }
 
-    fn stores(&mut self, node: u64, digest: char) {
+    pub(super) fn stores(&mut self, node: u64, digest: char) {
         let digest = digest.to_string().repeat(64);
         self.see(NodeId(node), Observation::Artifact { digest, stored: true });
     }
 
-    fn exits(&mut self, id: u64, exit: Exit) {
+    pub(super) fn exits(&mut self, id: u64, exit: Exit) {
         let instance = InstanceId(id);
         let node = self.state.instances[&instance].node;
         let seen = if exit.asked { Seen::Gone } else { Seen::Exited };
@@ -60,11 +60,11 @@ impl Cluster {
         );
     }
 
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         self.state.deployments.values().next_back().unwrap().phase
     }
 
-    fn cause(&self) -> String {
+    pub(super) fn cause(&self) -> String {
         let cause = self.state.deployments.values().next_back().unwrap().cause.as_ref();
         cause.map(Cause::sentence).unwrap_or_default()
     }

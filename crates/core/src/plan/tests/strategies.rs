@@ -24,7 +24,7 @@ fn canary() -> Spec {
 
 impl Cluster {
     /// What each release gets, in percent.
-    fn shares(&self) -> Vec<(u64, u32)> {
+    pub(super) fn shares(&self) -> Vec<(u64, u32)> {
         let table = routes(&self.state, NodeId(1));
         let choices = &table.routes[0].choices;
         let all: u32 = choices.iter().map(|c| c.weight).sum();
@@ -38,12 +38,12 @@ impl Cluster {
         routes(&self.state, NodeId(1)).routes[0].sticky.clone()
     }
 
-    fn phase_of(&self, deployment: DeploymentId) -> Phase {
+    pub(super) fn phase_of(&self, deployment: DeploymentId) -> Phase {
         self.state.deployments[&deployment].phase
     }
 
     /// It is withdrawn by now: it ends as it should.
-    fn leaves(&mut self, id: u64) {
+    pub(super) fn leaves(&mut self, id: u64) {
         self.serve();
         let instance = InstanceId(id);
         let node = self.state.instances[&instance].node;

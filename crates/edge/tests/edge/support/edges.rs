@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use temps_core::model::{Endpoint, EnvironmentId, InstanceId, NodeId, ReleaseId, Traffic};
+use temps_core::model::{Counts, Endpoint, EnvironmentId, InstanceId, Measured, NodeId, ReleaseId, Traffic};
 use temps_core::table::{Choice, EdgeReport, Peer, Route, Table, Target};
 use temps_edge::{EdgeConfig, EdgeError, Limits, Link, LinkOptions, Listen};
 use tokio::net::UnixStream;
@@ -124,8 +124,17 @@ impl Edge {
         self.report().in_flight.get(&InstanceId(instance)).copied().unwrap_or(0)
     }
 
+    pub(crate) fn measured(&self) -> Measured {
+        self.report().traffic.get(&EnvironmentId(1)).cloned().unwrap_or_default()
+    }
+
+    /// What the instances of a release here did.
+    pub(crate) fn counts(&self, release: u64) -> Counts {
+        self.measured().releases.get(&ReleaseId(release)).cloned().unwrap_or_default()
+    }
+
     pub(crate) fn traffic(&self) -> Traffic {
-        self.report().traffic.get(&EnvironmentId(1)).copied().unwrap_or_default()
+        self.measured().traffic
     }
 
     /// Publishes a table and does not wait. Answers its version.
