@@ -40,6 +40,8 @@ pub struct Node {
     pub name: String,
     /// Where it listens.
     pub shape: Shape,
+    /// What its server logs from its next start on, where that is not the usual.
+    pub filter: Option<&'static str>,
     binary: PathBuf,
     dir: PathBuf,
     server: Option<Child>,
@@ -59,8 +61,15 @@ impl Node {
         machine: Option<Machine>,
     ) -> Result<Self> {
         let dir = parent.join(name);
-        let node =
-            Self { name: name.to_owned(), shape, binary: binary.to_owned(), dir, server: None, machine };
+        let node = Self {
+            name: name.to_owned(),
+            shape,
+            filter: None,
+            binary: binary.to_owned(),
+            dir,
+            server: None,
+            machine,
+        };
         fs::create_dir_all(&node.dir)?;
         fs::write(node.config(), node.settings())?;
         Ok(node)
@@ -157,6 +166,9 @@ lease = "{lease}"
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
+        if let Some(filter) = self.filter {
+            command.env("TEMPS_LOG", filter);
+        }
         Ok(command)
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use temps_core::model::{ClusterState, Node};
+use temps_core::table::EdgeReport;
 use temps_ledger::Ledger;
 use temps_wire::MESSAGE_MAX;
 use temps_wire::identity::NodeIdentity;
@@ -13,12 +14,14 @@ use temps_wire::peers::Peers;
 use temps_wire::proto::join_server::JoinServer;
 use temps_wire::proto::peer_server::PeerServer;
 use temps_wire::proto::temps_server::TempsServer;
+use tokio::sync::watch;
 use tonic::Status;
 use tonic::service::Routes;
 
 use crate::parts::{Artifacts, BuildLogs, Consensus, Images, LogSource, Membership};
 use crate::peer::Colleagues;
 use crate::refusal::unanswered;
+use crate::scrape::scrape;
 
 /// What a request leads to.
 pub(crate) type Answer<T> = Result<T, Status>;
@@ -50,6 +53,8 @@ pub struct Desk {
     pub builds: Arc<dyn BuildLogs>,
     /// Container images of this node.
     pub images: Arc<dyn Images>,
+    /// What this node's edge counts; the default value until it has reported.
+    pub edge: watch::Receiver<EdgeReport>,
 }
 
 impl fmt::Debug for Desk {
@@ -65,7 +70,9 @@ pub fn routes(desk: Desk) -> Routes {
         .max_decoding_message_size(MESSAGE_MAX)
         .max_encoding_message_size(MESSAGE_MAX);
     let temps = TempsServer::new(desk.clone()).max_encoding_message_size(MESSAGE_MAX);
-    Routes::new(temps).add_service(peer).add_service(JoinServer::new(desk))
+    let services = Routes::new(temps).add_service(peer).add_service(JoinServer::new(desk.clone()));
+    let metrics = axum::Router::new().route("/metrics", axum::routing::get(scrape)).with_state(desk);
+    Routes::from(services.into_axum_router().merge(metrics))
 }
 
 /// A state, and whether it reflects every write that was acknowledged before it was asked for.

@@ -9,5 +9,6 @@ mod memory;
 mod peer;
 mod quorum;
 mod roles;
+mod scrape;
 mod views;
 mod watch;

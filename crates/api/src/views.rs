@@ -161,7 +161,7 @@ fn unasked(exit: Option<&temps_core::model::Exit>) -> String {
 }
 
 /// One word for what is wanted and what was seen.
-fn instance_state(i: &Instance) -> &'static str {
+pub(crate) fn instance_state(i: &Instance) -> &'static str {
     if i.lost {
         return "lost";
     }

@@ -1,22 +1,23 @@
 //! Whether a release does worse than the one before it, by the requests that reached its instances.
 //!
 //! Failures are those of instances: what breaks between two edges or is ended by a client is none, so a fault of one
-//! path to a node is not the fault of the release that runs there. What is allowed follows from the releases
-//! before: their counts of the minutes before the deployment and since it began.
+//! path to a node is not the fault of the release that runs there. What is allowed follows from the release
+//! before: its counts of the minutes before the deployment and since it began. What failed in between and was taken
+//! back does not count.
 //!
-//! With few requests of theirs little is known, and much is allowed: to what was counted 2 failures in 40 requests
+//! With few requests of its own little is known, and much is allowed: to what was counted 2 failures in 40 requests
 //! are added. So without any the limit is half of all requests, and after 360 good ones the configured floor. The
 //! limit is never more than half of what could still get worse.
 
 use crate::model::{
-    Allowed, CLASSES, Deployment, Evidence, Finding, MILLION, Measured, Millis, Pair, Phase, ReleaseId,
-    RollbackRules, Score, Share, Times, Verdict, class_of,
+    Allowed, CLASSES, Deployment, Evidence, Finding, MILLION, Measured, Millis, Pair, Phase, RollbackRules,
+    Score, Share, Times, Verdict, class_of,
 };
 
-/// Added to what was counted of other releases.
+/// Added to what was counted of the release before.
 const DOUBT: Share = Share { count: 2, of: 40 };
 
-/// What is known of other releases, and what follows from it.
+/// What is known of the release before, and what follows from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Baseline {
     failing: Share,
@@ -30,12 +31,13 @@ impl Baseline {
         let mut failing = Share::default();
         let mut times = Times::default();
         for measured in [deployment.counted.past(), deployment.counted.total()] {
-            for counts in others(&measured, deployment.to) {
-                failing.add(Share { count: counts.failed(), of: counts.requests });
-                for (class, n) in &counts.times.0 {
-                    let sum = times.0.entry(*class).or_default();
-                    *sum = sum.saturating_add(*n);
-                }
+            let Some(counts) = deployment.from.and_then(|from| measured.releases.get(&from)) else {
+                continue;
+            };
+            failing.add(Share { count: counts.failed(), of: counts.requests });
+            for (class, n) in &counts.times.0 {
+                let sum = times.0.entry(*class).or_default();
+                *sum = sum.saturating_add(*n);
             }
         }
         let half = times.within(500).filter(|_| times.count() >= rules.min_requests);
@@ -82,10 +84,6 @@ fn worse(rate: u64) -> u64 {
     rate.midpoint(MILLION)
 }
 
-fn others(measured: &Measured, than: ReleaseId) -> impl Iterator<Item = &crate::model::Counts> {
-    measured.releases.iter().filter(move |(id, _)| **id != than).map(|(_, counts)| counts)
-}
-
 fn slow(times: &Times, class: u8) -> Share {
     Share { count: times.beyond(class), of: times.count() }
 }
@@ -98,9 +96,12 @@ pub(crate) fn note(deployment: &mut Deployment, rules: &RollbackRules, news: &Me
     let baseline = Baseline::of(deployment, rules);
     let (mut failing, mut times) = (Pair::default(), Pair::default());
     for (id, counts) in &news.releases {
-        let (failing, times) = match *id == deployment.to {
-            true => (&mut failing.new, &mut times.new),
-            false => (&mut failing.old, &mut times.old),
+        let (failing, times) = if *id == deployment.to {
+            (&mut failing.new, &mut times.new)
+        } else if Some(*id) == deployment.from {
+            (&mut failing.old, &mut times.old)
+        } else {
+            continue;
         };
         failing.add(Share { count: counts.failed(), of: counts.requests });
         if let Some(class) = baseline.class {

@@ -1,6 +1,6 @@
 //! The leader is no single point of anything.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use temps_tests::app::App;
 use temps_tests::cluster::{Cluster, DEPLOYMENT};
@@ -69,6 +69,35 @@ pub(crate) fn killed_during_a_rollback(cluster: &mut Cluster) -> Result {
     let report = load.stop()?;
     check!(report.is_clean(), "{}", report.table());
     Ok(())
+}
+
+/// One that never gets anywhere ends in time, with the reason, although two leaders die meanwhile; and every node
+/// tells the same story of it.
+pub(crate) fn late(cluster: &mut Cluster) -> Result {
+    cluster.deploy_well(&App::quick("v1")?)?;
+    let app = App::quick("v2")?
+        .set("health.unhealthy_threshold", 1_000)?
+        .set("deploy.deadline", "8s")?
+        .env("NEVER_HEALTHY", "1")?;
+    let begun = Instant::now();
+    let number = cluster.deploy_detached(&app)?;
+    kill_at(cluster, number, "starting")?;
+    kill_at(cluster, number, "starting")?;
+    let deployment = cluster.await_end(number, DEPLOYMENT)?;
+    check_eq!(deployment.phase, "rolled_back", "{}", deployment.story());
+    check!(deployment.reason.contains("no newly healthy instance within 8s"), "{}", deployment.reason);
+    // Deadlines stand still while nobody leads.
+    check!(begun.elapsed() < Duration::from_secs(20), "it took {:?}", begun.elapsed());
+    cluster.heal()?;
+    cluster.settled("hello", 3, "v1")?;
+    let number = number.to_string();
+    let told = |node| cluster.cli_at(&[node]).text(&["deployments", "timeline", &number]);
+    let first = told(0)?;
+    check!(first.lines().count() > 4, "{first}");
+    for node in 1..cluster.nodes.len() {
+        check_eq!(told(node)?, first, "the timeline that {} tells", cluster.nodes[node].name);
+    }
+    cluster.deploy_well(&App::quick("v3")?).map(drop)
 }
 
 /// A leader that hangs for a while stops, starts and moves nothing, then or later.

@@ -2,6 +2,7 @@
 
 mod leader;
 mod lost;
+mod printed;
 mod quorum;
 mod writes;
 
@@ -13,6 +14,8 @@ fn main() -> ExitCode {
     suite::run(&[
         ("a_rollout_survives_its_leader_at_every_phase", leader::killed_at_every_phase),
         ("a_rollback_survives_its_leader", leader::killed_during_a_rollback),
+        ("a_deadline_is_kept_by_the_next_leader", leader::late),
+        ("values_of_variables_are_printed_nowhere", printed::nowhere),
         ("a_frozen_leader_moves_nothing", leader::frozen),
         ("a_rollout_goes_on_without_a_lost_node", lost::for_longer_than_its_lease),
         ("failover_takes_seconds", writes::failover),

@@ -142,6 +142,7 @@ impl Running {
             logs: paper.clone(),
             builds: workshop.clone(),
             images: engine.clone(),
+            edge: tokio::sync::watch::channel(temps_core::table::EdgeReport::default()).1,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let own = identity.clone();

@@ -22,7 +22,7 @@ use super::cluster::{Cluster, admitted, digest};
 use crate::parts::Artifacts;
 
 /// A channel without a client certificate.
-async fn without_certificate(cluster: &Cluster) -> Channel {
+pub(super) async fn without_certificate(cluster: &Cluster) -> Channel {
     let address = cluster.nodes[0].address.clone();
     let tls = pinned_client_config(cluster.admin.fingerprint()).unwrap();
     let connect = tower::service_fn(move |_: Uri| {

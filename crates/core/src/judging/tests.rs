@@ -218,3 +218,11 @@ fn a_floor_of_everything_ends_judging_by_errors() {
     assert_eq!(scene.seconds(60, &counts(50, 50, 5), &nothing()), None);
     assert_eq!(scene.found().verdict, Verdict::Fine);
 }
+
+#[test]
+fn what_failed_before_and_was_taken_back_allows_nothing() {
+    let mut scene = Scene::after(counts(5_000, 0, 5));
+    let bad = Measured { releases: [(ReleaseId(9), counts(5_000, 2_500, 5))].into(), ..Measured::default() };
+    scene.deployment.counted.past.insert(NodeId(2), Past { millis: 300_000, measured: bad });
+    assert!(scene.seconds(20, &counts(10, 2, 5), &nothing()).is_some());
+}

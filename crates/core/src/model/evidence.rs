@@ -57,7 +57,7 @@ impl Share {
 pub struct Pair {
     /// The new release.
     pub new: Share,
-    /// All others.
+    /// The release before.
     pub old: Share,
 }
 
@@ -102,7 +102,7 @@ impl Score {
         self.seen.add(pair);
     }
 
-    /// Whether the new release failed too often, and no other failed about as often at the same time.
+    /// Whether the new release failed too often, and the one before not about as often at the same time.
     #[must_use]
     pub fn is_breach(&self) -> bool {
         self.points >= BREACH && !self.seen.old.is_like(self.seen.new)

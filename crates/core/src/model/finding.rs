@@ -14,7 +14,7 @@ pub enum Verdict {
     TooFew,
     /// No more failures than allowed.
     Fine,
-    /// More than allowed, but only for a moment, or while another release did no better.
+    /// More than allowed, but only for a moment, or while the release before did no better.
     Unsure,
     /// More requests fail than allowed.
     Failing,
@@ -31,7 +31,7 @@ pub struct Finding {
     pub new: Share,
     /// In how much time, where that is less than since it began.
     pub within: Option<Millis>,
-    /// The same of other releases, before the deployment began and since then.
+    /// The same of the release before, until the deployment began and since then.
     pub old: Share,
     /// The limit, in millionths.
     pub limit: u64,
@@ -41,7 +41,7 @@ pub struct Finding {
     pub slower_than: Option<Millis>,
     /// Of the failed ones: answered 5xx, connections refused, answers broken off; since it began.
     pub kinds: [u64; 3],
-    /// Within what time 95 of 100 answers began, of the new release and of the others.
+    /// Within what time 95 of 100 answers began, of the new release and of the one before.
     pub p95: [Option<Millis>; 2],
 }
 
@@ -71,7 +71,7 @@ impl Finding {
                 )
             }
             Verdict::Unsure => format!(
-                "Error rate {} ({count} of {of} requests), before {}: above the limit of {limit}, but only for a moment or as of every release",
+                "Error rate {} ({count} of {of} requests), before {}: above the limit of {limit}, but only for a moment or as before it at the same time",
                 percent(self.new.rate()),
                 self.before()
             ),

@@ -214,6 +214,7 @@ impl Node {
             logs: Arc::new(LogShelf::new(agent.logs())),
             builds: running.builds,
             images: running.images,
+            edge: link.reports(),
         });
 
         let mut parts = JoinSet::new();

@@ -1,0 +1,39 @@
+use http_body_util::BodyExt;
+use temps_core::command::Command;
+use temps_core::model::Role;
+use temps_wire::identity::CLUSTER_NAME;
+use temps_wire::token::ApiToken;
+use tonic::body::Body;
+use tower::{Service, ServiceExt};
+
+use super::cluster::Cluster;
+use super::peer::without_certificate;
+
+/// Status and text of `/metrics`.
+async fn scrape(cluster: &Cluster, token: Option<&str>) -> (u16, String) {
+    let mut channel = without_certificate(cluster).await;
+    let mut request = http::Request::get(format!("https://{CLUSTER_NAME}/metrics"));
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let answer = channel.ready().await.unwrap().call(request.body(Body::empty()).unwrap()).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn metrics_are_for_whoever_has_a_token() {
+    let cluster = Cluster::start(1).await;
+    assert_eq!(scrape(&cluster, None).await.0, 401);
+    assert_eq!(scrape(&cluster, Some("nonsense")).await.0, 401);
+    let token = ApiToken::random(cluster.admin.fingerprint());
+    let (name, hash) = ("prometheus".to_owned(), token.hash());
+    cluster.write(Command::CreateToken { name, hash, role: Role::Viewer }).await;
+    let (status, text) = scrape(&cluster, Some(&token.reveal())).await;
+    assert_eq!(status, 200, "{text}");
+    for line in ["temps_node_up{node=\"node-1\"} 1", "# TYPE temps_requests_total counter", "temps_leads 1"] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains(&token.reveal()));
+}
