@@ -11,14 +11,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::app::App;
-use crate::browser;
 use crate::cli::{Cli, Ran};
 use crate::deployment::{Deployment, Instance, list, number_in, text};
 use crate::faults;
 use crate::ground::Ground;
 use crate::load::Target;
 use crate::machine::{Machine, Switch, leftovers};
-use crate::node::{self, Node};
+use crate::node::{self, Node, Stand};
 use crate::paths;
 use crate::trouble::{Context, Result, Trouble};
 use crate::wait;
@@ -66,7 +65,8 @@ impl Cluster {
             Ground::Processes => {
                 for (i, shape) in node::shapes(n, lease)?.into_iter().enumerate() {
                     let name = format!("n{}", i + 1);
-                    cluster.nodes.push(Node::prepare(&cluster.root, &name, &cluster.binary, shape, None)?);
+                    let node = Node::prepare(&cluster.root, &name, &cluster.binary, shape, Stand::Loopback);
+                    cluster.nodes.push(node?);
                 }
             }
             Ground::Docker => {
@@ -88,6 +88,23 @@ impl Cluster {
         let mut cluster = Self::bare(Ground::Docker)?;
         let node = cluster.prepare("n1", LEASE, Some(room))?;
         cluster.nodes.push(node);
+        cluster.grow()?;
+        Ok(cluster)
+    }
+
+    /// Starts three nodes each of which has a network of its own, so that the links between them can be cut.
+    ///
+    /// # Errors
+    /// When they do not become one cluster.
+    pub fn start_apart(ground: Ground, lease: &str) -> Result<Self> {
+        let mut cluster = Self::bare(ground)?;
+        if cluster.switch.is_none() {
+            cluster.switch = Some(Switch::new()?);
+        }
+        for i in 1..=3 {
+            let node = cluster.another(&format!("n{i}"), lease)?;
+            cluster.nodes.push(node);
+        }
         cluster.grow()?;
         Ok(cluster)
     }
@@ -124,13 +141,18 @@ impl Cluster {
     }
 
     fn prepare(&self, name: &str, lease: &str, room: Option<u64>) -> Result<Node> {
-        let Some(switch) = &self.switch else {
-            let shape = node::shapes(1, lease)?.remove(0);
-            return Node::prepare(&self.root, name, &self.binary, shape, None);
+        let (shape, stand) = match (&self.switch, self.ground) {
+            (None, _) => (node::shapes(1, lease)?.remove(0), Stand::Loopback),
+            (Some(switch), Ground::Processes) => {
+                let place = switch.plug()?;
+                (node::shape_at(place.address(), lease), Stand::Place(place))
+            }
+            (Some(switch), Ground::Docker) => {
+                let machine = Machine::start_with(switch, &self.root.join(format!("{name}-engine")), room)?;
+                (node::shape_at(machine.address(), lease), Stand::Machine(machine))
+            }
         };
-        let machine = Machine::start_with(switch, &self.root.join(format!("{name}-engine")), room)?;
-        let shape = node::shape_of(&machine, lease);
-        Node::prepare(&self.root, name, &self.binary, shape, Some(machine))
+        Node::prepare(&self.root, name, &self.binary, shape, stand)
     }
 
     /// What it stands on.
@@ -392,31 +414,6 @@ impl Cluster {
             Ground::Docker => self.nodes.iter().flat_map(Node::instance_pids).collect(),
         };
         all.into_iter().filter(is_it).collect()
-    }
-
-    /// Waits until a project consists of `n` serving instances of one release, in the cluster's view and
-    /// in the operating system's, and every edge answers with this version.
-    ///
-    /// # Errors
-    /// When it does not within 20 seconds.
-    pub fn settled(&self, project: &str, n: usize, version: &str) -> Result {
-        let host = format!("{project}.localhost");
-        let mut seen = String::new();
-        let settled = wait::until("one version, complete and alone", Duration::from_secs(20), || {
-            let instances = self.instances(project).unwrap_or_default();
-            let slots: BTreeSet<u64> = instances.iter().map(|i| i.slot).collect();
-            let releases: BTreeSet<u64> = instances.iter().map(|i| i.release).collect();
-            let applications = self.applications(project).len();
-            let answer = |t: Target| browser::get(t.address, &host, "/").map(|p| p.version().to_owned());
-            let versions: BTreeSet<_> =
-                self.edges().into_iter().map(|t| answer(t).unwrap_or_default()).collect();
-            seen = format!("{applications} processes, answers of {versions:?}, instances {instances:?}");
-            instances.iter().all(|i| i.state == "serving")
-                && [instances.len(), slots.len(), applications] == [n; 3]
-                && releases.len() == 1
-                && versions.iter().eq([version])
-        });
-        settled.map_err(|trouble| Trouble::new(format!("{trouble}: {seen}")))
     }
 
     /// Ends all processes.

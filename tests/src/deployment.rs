@@ -32,7 +32,7 @@ pub struct Deployment {
 }
 
 /// One line of a timeline.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
     /// Such as `healthy`.
     pub kind: String,
@@ -120,7 +120,9 @@ impl Deployment {
 }
 
 impl Event {
-    fn read(value: &Value) -> Self {
+    /// Reads the object; what is absent is empty.
+    #[must_use]
+    pub fn read(value: &Value) -> Self {
         Self {
             kind: text(value, "kind"),
             text: text(value, "text"),

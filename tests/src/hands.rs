@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::faults;
-use crate::load::Load;
+use crate::load::{Load, Struck};
 use crate::machine::{Container, Engine, Stranger};
 use crate::trouble::{Result, Trouble};
 
@@ -72,7 +72,7 @@ pub fn swap(engine: &Engine, projects: [&str; 2], loads: [&Load; 2]) -> Result<O
         prepared.push(stranger);
     }
     for ((here, load), stranger) in [&one, &two].into_iter().zip(loads).zip(prepared) {
-        load.strike(|| {
+        load.strike(Struck::Instances, || {
             let gone = remove(engine, here);
             engine.start_container(&stranger)?;
             gone

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::faults;
 use crate::ground::Ground;
-use crate::machine::Machine;
+use crate::machine::{Machine, Place};
 use crate::trouble::{Context, Result, Trouble};
 
 /// Ports that one node may give to instances.
@@ -30,7 +30,7 @@ pub struct Shape {
     pub lease: String,
 }
 
-/// Ports of a node that has a machine, and so an address, of its own: for nodes, for the public, for edges.
+/// Ports of a node that has an address of its own: for nodes, for the public, for edges.
 const OWN_PORTS: [u16; 3] = [7_000, 8_080, 7_443];
 
 /// One node. Dropping it leaves everything running; see [`Node::clear`].
@@ -45,21 +45,26 @@ pub struct Node {
     binary: PathBuf,
     dir: PathBuf,
     server: Option<Child>,
-    machine: Option<Machine>,
+    stand: Stand,
+}
+
+/// What a node stands on.
+#[derive(Debug)]
+pub enum Stand {
+    /// The loopback interface that all share.
+    Loopback,
+    /// A network namespace of its own.
+    Place(Place),
+    /// A machine of its own, with an engine.
+    Machine(Machine),
 }
 
 impl Node {
-    /// Writes the configuration below `parent`; starts nothing. With a machine, the node is there.
+    /// Writes the configuration below `parent`; starts nothing.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn prepare(
-        parent: &Path,
-        name: &str,
-        binary: &Path,
-        shape: Shape,
-        machine: Option<Machine>,
-    ) -> Result<Self> {
+    pub fn prepare(parent: &Path, name: &str, binary: &Path, shape: Shape, stand: Stand) -> Result<Self> {
         let dir = parent.join(name);
         let node = Self {
             name: name.to_owned(),
@@ -68,7 +73,7 @@ impl Node {
             binary: binary.to_owned(),
             dir,
             server: None,
-            machine,
+            stand,
         };
         fs::create_dir_all(&node.dir)?;
         fs::write(node.config(), node.settings())?;
@@ -80,7 +85,10 @@ impl Node {
     /// # Errors
     /// When it runs processes of ours instead.
     pub fn machine(&self) -> Result<&Machine> {
-        self.machine.as_ref().ok_or_else(|| Trouble::new(format!("{} has no machine", self.name)))
+        match &self.stand {
+            Stand::Machine(machine) => Ok(machine),
+            Stand::Loopback | Stand::Place(_) => Err(Trouble::new(format!("{} has no machine", self.name))),
+        }
     }
 
     /// The machine, for faults of its engine.
@@ -88,7 +96,22 @@ impl Node {
     /// # Errors
     /// When there is none.
     pub fn machine_mut(&mut self) -> Result<&mut Machine> {
-        self.machine.as_mut().ok_or_else(|| Trouble::new(format!("{} has no machine", self.name)))
+        match &mut self.stand {
+            Stand::Machine(machine) => Ok(machine),
+            Stand::Loopback | Stand::Place(_) => Err(Trouble::new(format!("{} has no machine", self.name))),
+        }
+    }
+
+    /// Where it is plugged in.
+    ///
+    /// # Errors
+    /// When it shares an interface with others.
+    pub fn place(&self) -> Result<&Place> {
+        match &self.stand {
+            Stand::Machine(machine) => Ok(&machine.place),
+            Stand::Place(place) => Ok(place),
+            Stand::Loopback => Err(Trouble::new(format!("{} has no network of its own", self.name))),
+        }
     }
 
     fn config(&self) -> PathBuf {
@@ -98,8 +121,8 @@ impl Node {
     fn settings(&self) -> String {
         let Shape { listen, edge, peer, ports: (first, last), lease } = &self.shape;
         let number = self.name.trim_start_matches('n');
-        let socket = self.machine.as_ref().map(|machine| machine.engine.socket()).unwrap_or_default();
-        let socket = if socket.as_os_str().is_empty() { "/var/run/docker.sock".into() } else { socket };
+        let machine = self.machine().ok();
+        let socket = machine.map_or_else(|| "/var/run/docker.sock".into(), |machine| machine.engine.socket());
         let socket = socket.display();
         format!(
             r#"name = "{name}"
@@ -130,7 +153,7 @@ lease = "{lease}"
 "#,
             name = self.name,
             dir = self.dir.display(),
-            runtime = if self.machine.is_some() { Ground::Docker } else { Ground::Processes }.word(),
+            runtime = if machine.is_some() { Ground::Docker } else { Ground::Processes }.word(),
             disk = if matches!(number, "1" | "2") { "ssd" } else { "hdd" },
         )
     }
@@ -153,9 +176,10 @@ lease = "{lease}"
     /// When the log cannot be opened.
     pub fn command(&self, more: &[&str]) -> Result<Command> {
         let log: File = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut command = match &self.machine {
-            Some(machine) => machine.command(&self.binary),
-            None => Command::new(&self.binary),
+        let mut command = match &self.stand {
+            Stand::Loopback => Command::new(&self.binary),
+            Stand::Place(place) => place.command(&self.binary),
+            Stand::Machine(machine) => machine.command(&self.binary),
         };
         command
             .args(["server", "--config"])
@@ -221,7 +245,7 @@ lease = "{lease}"
     /// # Errors
     /// When the engine does not answer.
     pub fn heal_machine(&mut self) -> Result {
-        let Some(machine) = &mut self.machine else {
+        let Ok(machine) = self.machine_mut() else {
             return Ok(());
         };
         machine.reconnect()?;
@@ -237,7 +261,7 @@ lease = "{lease}"
     /// The process ids of its instances and of what keeps them.
     #[must_use]
     pub fn instance_pids(&self) -> Vec<u32> {
-        if let Some(machine) = &self.machine {
+        if let Ok(machine) = self.machine() {
             return machine.engine.pids().into_iter().collect();
         }
         let Ok(entries) = fs::read_dir(self.dir.join("instances")) else {
@@ -257,12 +281,12 @@ lease = "{lease}"
     pub fn clear(&mut self) -> Result {
         self.kill()?;
         let mut pids: Vec<u32> = self.edge_pid().into_iter().collect();
-        if self.machine.is_none() {
+        if self.machine().is_err() {
             pids.extend(self.instance_pids());
         }
         let ended = self.end_all(pids);
         // The machine goes even where a process of its node stays.
-        self.machine.as_mut().map_or(Ok(()), Machine::clear).and(ended)
+        self.machine_mut().map_or(Ok(()), Machine::clear).and(ended)
     }
 
     fn end_all(&self, mut pids: Vec<u32>) -> Result {
@@ -329,8 +353,8 @@ pub fn shapes(n: usize, lease: &str) -> Result<Vec<Shape>> {
 
 /// The places of a node that has an address of its own.
 #[must_use]
-pub fn shape_of(machine: &Machine, lease: &str) -> Shape {
-    let [listen, edge, peer] = OWN_PORTS.map(|port| SocketAddr::from((machine.address(), port)));
+pub fn shape_at(address: Ipv4Addr, lease: &str) -> Shape {
+    let [listen, edge, peer] = OWN_PORTS.map(|port| SocketAddr::from((address, port)));
     Shape { listen, edge, peer, ports: (20_000, 20_099), lease: lease.to_owned() }
 }
 

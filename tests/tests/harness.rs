@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use temps_tests::ground::Ground;
-use temps_tests::load::{Cause, Kind, Load, Mix, Target};
+use temps_tests::load::{Cause, Kind, Load, Mix, Struck, Target};
 use temps_tests::notes::Notes;
 use temps_tests::trouble::Result;
 use temps_tests::{browser, check, check_eq, faults, paths, wait};
@@ -120,7 +120,7 @@ fn a_load_tells_what_a_fault_took_from_what_failed() -> Result {
     let hello = Hello::start(&[])?;
     let load = Load::start(hello.targets(), Mix::of("h", vec![(Kind::Slow, 20.0), (Kind::Fresh, 20.0)]));
     ended(&load, 60)?;
-    load.strike(|| {
+    load.strike(Struck::Instances, || {
         faults::slay(hello.child.id())?;
         faults::await_end(hello.child.id())?;
         Ok(None)

@@ -11,6 +11,7 @@ mod multiplex;
 mod report;
 mod shot;
 mod socket;
+mod strike;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,8 +24,10 @@ use tokio_util::task::TaskTracker;
 pub use self::kind::Kind;
 pub use self::report::{KindReport, Report};
 pub use self::shot::{Cause, Ending, Miss, Shot};
+pub use self::strike::Struck;
 
 use self::exchange::Pool;
+use self::strike::Strike;
 use crate::trouble::{Result, Trouble};
 
 /// How long after its expected time a request may be answered before it counts as failed.
@@ -101,9 +104,6 @@ pub struct Load {
     thread: JoinHandle<std::io::Result<()>>,
 }
 
-/// From when to when, since the load began, a fault destroyed what answers.
-pub(crate) type Strike = (Duration, Duration);
-
 /// What all requests share.
 #[derive(Debug)]
 struct Range {
@@ -154,15 +154,18 @@ impl Load {
         self.report()
     }
 
-    /// Destroys what answers: what is under way in this moment is lost with it, and counted apart. The fault
-    /// returns when it is over, where it can tell.
+    /// Destroys something: what cannot but be lost with it is counted apart. The fault returns when everything is
+    /// there again, and tells when it had destroyed what it does, where it can.
     ///
     /// # Errors
     /// The fault's own.
-    pub fn strike(&self, fault: impl FnOnce() -> Result<Option<Instant>>) -> Result {
+    pub fn strike(&self, struck: Struck, fault: impl FnOnce() -> Result<Option<Instant>>) -> Result {
         let begun = self.started.elapsed();
-        let over = fault()?.unwrap_or_else(Instant::now).saturating_duration_since(self.started);
-        self.strikes.lock().unwrap_or_else(PoisonError::into_inner).push((begun, over));
+        let over = fault()?;
+        let back = self.started.elapsed();
+        let over = over.map_or(back, |over| over.saturating_duration_since(self.started));
+        let strike = Strike { struck, begun, over, back };
+        self.strikes.lock().unwrap_or_else(PoisonError::into_inner).push(strike);
         Ok(())
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::shot::{Ending, Shot};
-use super::{Cause, Kind, Strike};
+use super::strike::Strike;
+use super::{Cause, Kind};
 
 /// How many failures are told in full.
 const FAILURES_TOLD: usize = 20;
@@ -25,7 +26,7 @@ pub struct Report {
     pub websockets: usize,
     /// WebSockets that were open and did not end by the client.
     pub websockets_cut: usize,
-    /// What was under way in an instance when a fault destroyed it; in none of the numbers above.
+    /// What could not but be lost with what a fault destroyed; in none of the numbers above.
     pub cut_by_hand: usize,
     /// Failures by cause.
     pub causes: BTreeMap<Cause, usize>,
@@ -63,7 +64,7 @@ impl Report {
         let mut report = Self { requests: shots.len(), ..Self::default() };
         let mut latencies: BTreeMap<Kind, Vec<Duration>> = BTreeMap::new();
         for shot in shots {
-            if strikes.iter().any(|(begun, over)| shot.was_cut_by(*begun, *over)) {
+            if strikes.iter().any(|strike| strike.took(shot)) {
                 report.cut_by_hand += 1;
                 report.kinds.entry(shot.kind).or_default().requests += 1;
             } else {

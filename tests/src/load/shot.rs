@@ -66,9 +66,6 @@ pub enum Cause {
     Cut,
 }
 
-/// How long after a fault a request that it took is seen to be lost, at most.
-const AT_ONCE: Duration = Duration::from_secs(1);
-
 /// A failed request's reason.
 #[derive(Clone, Debug)]
 pub struct Miss {
@@ -93,15 +90,6 @@ impl Shot {
             Ending::Failed(miss) => Some(miss),
             Ending::Answered(_) => None,
         }
-    }
-
-    /// Whether a fault that lasted from `begun` to `over` took what it was in the middle of: it was under way then,
-    /// and was lost at once. A request that is sent later, hangs, or is answered wrongly has no such excuse.
-    #[must_use]
-    pub fn was_cut_by(&self, begun: Duration, over: Duration) -> bool {
-        let lost = |miss: &Miss| matches!(miss.cause, Cause::Reset | Cause::Platform | Cause::Cut);
-        let end = self.at + self.latency;
-        self.miss().is_some_and(lost) && self.sent <= over && end >= begun && end <= over + AT_ONCE
     }
 
     /// A WebSocket that was open and did not end by the client.

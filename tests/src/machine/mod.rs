@@ -24,17 +24,18 @@ use crate::trouble::{Context, Result, Trouble};
 
 pub use self::containers::Container;
 pub use self::engine::Engine;
-pub use self::net::Switch;
 pub(crate) use self::net::inside;
+pub use self::net::{Place, Switch};
 pub use self::stranger::Stranger;
 
-/// Programs without which there is no machine.
+/// Programs without which there is no machine; the first is its engine.
 const PROGRAMS: [&str; 4] = ["dockerd", "ip", "iptables", "nsenter"];
 
 /// A machine on a switch. Dropping it clears it.
 #[derive(Debug)]
 pub struct Machine {
-    place: net::Place,
+    /// Where it is plugged in.
+    pub place: Place,
     cleared: bool,
     /// What runs its containers.
     pub engine: Engine,
@@ -55,7 +56,7 @@ impl Machine {
     /// When the engine does not answer.
     pub fn start_with(switch: &Switch, dir: &Path, room: Option<u64>) -> Result<Self> {
         let place = switch.plug()?;
-        let engine = Engine::new(&place.namespace, dir.to_owned());
+        let engine = Engine::new(place.namespace(), dir.to_owned());
         if let Some(room) = room {
             fs::create_dir_all(engine.data())?;
             let size = format!("size={room}");
@@ -69,19 +70,19 @@ impl Machine {
     /// Its address, as all others see it.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
-        self.place.address
+        self.place.address()
     }
 
     /// Its network namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.place.namespace
+        self.place.namespace()
     }
 
     /// A command that runs there.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        net::inside(&self.place.namespace, program)
+        self.place.command(program)
     }
 
     /// Pulls its cable: it hears and reaches nobody, and goes on.
@@ -118,7 +119,7 @@ impl Drop for Machine {
     fn drop(&mut self) {
         if let Err(trouble) = self.clear() {
             // Nobody is left to be told that stderr is closed.
-            let _ = writeln!(std::io::stderr(), "cannot clear {}: {trouble}", self.place.namespace);
+            let _ = writeln!(std::io::stderr(), "cannot clear {}: {trouble}", self.place.namespace());
         }
     }
 }
@@ -132,15 +133,30 @@ pub fn possible() -> Result {
     FOUND.get_or_init(|| attempt().map_err(|trouble| trouble.to_string())).clone().map_err(Trouble::new)
 }
 
-fn attempt() -> Result {
+/// Why no place without an engine can be made here.
+///
+/// # Errors
+/// The reason.
+pub fn places_possible() -> Result {
+    needs(&PROGRAMS[1..])?;
+    let place = Switch::new()?.plug()?;
+    let nobody = [Ipv4Addr::new(192, 0, 2, 1)];
+    place.part_from(&nobody)?;
+    place.rejoin(&nobody)
+}
+
+fn needs(programs: &[&str]) -> Result {
     if !nix::unistd::geteuid().is_root() {
         return Err(Trouble::new("network namespaces and engines need root"));
     }
-    for program in PROGRAMS {
-        if find(program).is_none() {
-            return Err(Trouble::new(format!("there is no {program} here; see scripts/setup")));
-        }
+    match programs.iter().find(|program| find(program).is_none()) {
+        Some(program) => Err(Trouble::new(format!("there is no {program} here; see scripts/setup"))),
+        None => Ok(()),
     }
+}
+
+fn attempt() -> Result {
+    needs(&PROGRAMS)?;
     leftovers::clear();
     let dir = leftovers::directory()?;
     let switch = Switch::new()?;
@@ -157,12 +173,19 @@ fn find(program: &str) -> Option<PathBuf> {
 /// Runs a program that has to succeed and returns its stdout.
 fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let path = find(program).ok_or_else(|| Trouble::new(format!("there is no {program} here")))?;
-    let output = Command::new(path).args(arguments).output().context(program)?;
+    let mut command = Command::new(path);
+    command.args(arguments);
+    output(command, program)
+}
+
+/// The stdout of a command that has to succeed.
+fn output(mut command: Command, program: &str) -> Result<String> {
+    let output = command.output().context(program)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Trouble::new(format!("{program} {}: {}", arguments.join(" "), said.trim())))
+    Err(Trouble::new(format!("{command:?}: {}", said.trim())))
 }
 
 /// Unmounts everything below a directory, the innermost first.

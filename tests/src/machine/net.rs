@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::process::{Command, id};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-use super::{find, run};
+use super::{find, output, run};
 use crate::trouble::{Result, Trouble};
 
 /// The bits of an address that are the same on one switch.
@@ -23,11 +23,11 @@ pub struct Switch {
     plugged: AtomicU8,
 }
 
-/// Where a machine is plugged in. Dropping it unplugs it.
+/// Where a machine is plugged in: a network namespace with a cable. Dropping it unplugs it.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) namespace: String,
-    pub(super) address: Ipv4Addr,
+pub struct Place {
+    namespace: String,
+    address: Ipv4Addr,
     cable: String,
 }
 
@@ -84,7 +84,10 @@ impl Switch {
     }
 
     /// Makes a namespace with a cable to this switch. It has no way out: names of the outside fail at once.
-    pub(super) fn plug(&self) -> Result<Place> {
+    ///
+    /// # Errors
+    /// When it may not be made.
+    pub fn plug(&self) -> Result<Place> {
         let number = self.plugged.fetch_add(1, Ordering::SeqCst);
         let [a, b, c] = self.range;
         let place =
@@ -113,6 +116,52 @@ impl Drop for Place {
 }
 
 impl Place {
+    /// Its address, as all others see it.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// A command that runs there.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        inside(&self.namespace, program)
+    }
+
+    /// Drops every packet from and to other places, silently, as a broken cable would.
+    ///
+    /// # Errors
+    /// When its filter cannot be changed.
+    pub fn part_from(&self, others: &[Ipv4Addr]) -> Result {
+        self.filter("-I", others)
+    }
+
+    /// Lets packets through again.
+    ///
+    /// # Errors
+    /// When its filter cannot be changed.
+    pub fn rejoin(&self, others: &[Ipv4Addr]) -> Result {
+        self.filter("-D", others)
+    }
+
+    fn filter(&self, what: &str, others: &[Ipv4Addr]) -> Result {
+        let rules =
+            others.iter().flat_map(|other| [["INPUT", "-s"], ["OUTPUT", "-d"]].map(|way| (other, way)));
+        for (other, [chain, way]) in rules {
+            let iptables = find("iptables").ok_or_else(|| Trouble::new("there is no iptables here"))?;
+            let mut command = self.command(iptables);
+            command.args(["-w", what, chain, way, &other.to_string(), "-j", "DROP"]);
+            output(command, "iptables")?;
+        }
+        Ok(())
+    }
+
     fn make(&self, bridge: &str) -> Result {
         let Self { namespace, address, cable } = self;
         run("ip", &["netns", "add", namespace])?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use temps_tests::cluster::Cluster;
 use temps_tests::ground::Ground;
-use temps_tests::load::Load;
+use temps_tests::load::{Load, Struck};
 use temps_tests::trouble::Result;
 use temps_tests::{hands, wait};
 
@@ -83,7 +83,7 @@ impl Fault {
                 let Some(container) = hands::running(engine, PROJECTS[0])? else {
                     return Ok(Done { told: "nothing to remove".to_owned(), victim, ..Done::default() });
                 };
-                loads[0].strike(|| hands::remove(engine, &container))?;
+                loads[0].strike(Struck::Instances, || hands::remove(engine, &container))?;
                 let told = format!("{} removed by hand", container.name);
                 Ok(Done { told, removed: 1, victim, ..Done::default() })
             }

@@ -1,6 +1,8 @@
 //! Deployments under load while servers die at random moments; on containers, engines die, too, and
-//! somebody's hands are in the way. See `scripts/chaos`.
+//! somebody's hands are in the way. Or one fault at every event of a timeline. See `scripts/chaos`.
 
+mod asked;
+mod every;
 mod fault;
 mod round;
 
@@ -16,9 +18,10 @@ use temps_tests::cluster::Cluster;
 use temps_tests::ground::Ground;
 use temps_tests::load::{Load, Mix, Report};
 use temps_tests::stage::{self, Stage, Verdict};
-use temps_tests::trouble::{Context, Result, Trouble};
+use temps_tests::trouble::Result;
 use temps_tests::wait;
 
+use crate::asked::{Asked, When};
 use crate::fault::Fault;
 use crate::round::Round;
 
@@ -28,40 +31,18 @@ const PROJECTS: [&str; 2] = ["hello", "other"];
 /// The longest time between a kill and the restart, in milliseconds.
 const AWAY_MS: u64 = 4_000;
 
-/// What was asked.
-struct Asked {
-    rounds: u64,
-    seed: u64,
-    ground: Ground,
-}
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let json = arguments.iter().any(|argument| argument == "--json");
-    stage::run(json, |stage| chaos(stage, &Asked::read(&arguments)?))
-}
-
-impl Asked {
-    fn read(arguments: &[String]) -> Result<Self> {
-        let mut asked =
-            Self { rounds: 10, seed: rand::random_range(0..1_000_000), ground: Ground::Processes };
-        let mut rest = arguments.iter();
-        while let Some(argument) = rest.next() {
-            let place = match argument.as_str() {
-                "--rounds" => &mut asked.rounds,
-                "--seed" => &mut asked.seed,
-                "--json" => continue,
-                "--docker" => {
-                    asked.ground = Ground::Docker;
-                    continue;
-                }
-                _ => return Err(Trouble::new("usage: chaos [--docker] [--rounds N] [--seed S] [--json]")),
-            };
-            let value = rest.next().ok_or_else(|| Trouble::new(format!("{argument} needs a number")))?;
-            *place = value.parse().context(argument)?;
+    stage::run(json, |stage| {
+        let asked = Asked::read(&arguments)?;
+        match &asked.when {
+            When::ByChance { rounds } => by_chance(stage, &asked, *rounds),
+            When::EveryEvent { modes, scenarios, every } => {
+                every::run(stage, &asked, modes, scenarios, *every)
+            }
         }
-        Ok(asked)
-    }
+    })
 }
 
 /// What was found wrong, and what was done.
@@ -74,9 +55,9 @@ struct Tally {
     complaints: Vec<String>,
 }
 
-fn chaos(stage: Stage, asked: &Asked) -> Result<Verdict> {
+fn by_chance(stage: Stage, asked: &Asked, rounds: u64) -> Result<Verdict> {
     let mut rng = StdRng::seed_from_u64(asked.seed);
-    stage.say(&format!("{} rounds on {} with seed {}", asked.rounds, asked.ground.word(), asked.seed));
+    stage.say(&format!("{rounds} rounds on {} with seed {}", asked.ground.word(), asked.seed));
     let mut cluster = Cluster::start(asked.ground)?;
     cluster.deploy_well(&App::quick("v0")?)?;
     let mut loads = vec![Load::start(cluster.edges(), Mix::everything("hello.localhost"))];
@@ -88,7 +69,7 @@ fn chaos(stage: Stage, asked: &Asked) -> Result<Verdict> {
     let (mut victims, mut faults): (Vec<usize>, Vec<Fault>) = (Vec::new(), Vec::new());
     // The moment of the fault is chosen within the time that the last deployment took.
     let mut usual = Duration::from_secs(6);
-    for number in 1..=asked.rounds {
+    for number in 1..=rounds {
         let round = Round {
             number,
             version: format!("v{number}{}", if number % 2 == 0 { "a" } else { "b" }),
@@ -103,7 +84,7 @@ fn chaos(stage: Stage, asked: &Asked) -> Result<Verdict> {
     }
     wait::nap(Duration::from_secs(1))?;
     let reports: Vec<Report> = loads.into_iter().map(Load::stop).collect::<Result<_>>()?;
-    let verdict = verdict(stage, asked, tally, &reports);
+    let verdict = verdict(stage, asked, rounds, tally, &reports);
     if verdict.complaints.is_empty() {
         cluster.close()?;
     }
@@ -119,7 +100,7 @@ fn next<T: Default>(left: &mut Vec<T>, rng: &mut StdRng, all: impl FnOnce() -> V
     left.pop().unwrap_or_default()
 }
 
-fn verdict(stage: Stage, asked: &Asked, mut tally: Tally, reports: &[Report]) -> Verdict {
+fn verdict(stage: Stage, asked: &Asked, rounds: u64, mut tally: Tally, reports: &[Report]) -> Verdict {
     for report in reports {
         stage.say(&report.table());
     }
@@ -134,7 +115,7 @@ fn verdict(stage: Stage, asked: &Asked, mut tally: Tally, reports: &[Report]) ->
     }
     let object = json!({
         "runtime": asked.ground.word(),
-        "rounds": asked.rounds,
+        "rounds": rounds,
         "failed": failed,
         "stuck": tally.stuck,
         "wrong_end": tally.wrong_end,

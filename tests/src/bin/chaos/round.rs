@@ -14,7 +14,7 @@ use crate::fault::{Done, Fault};
 use crate::{PROJECTS, Tally};
 
 /// Instances of each application.
-const INSTANCES: usize = 3;
+pub(crate) const INSTANCES: usize = 3;
 
 pub(crate) struct Round {
     pub(crate) number: u64,
