@@ -25,6 +25,7 @@ mod frame;
 mod front;
 mod handover;
 mod head;
+mod heard;
 mod identity;
 mod instance;
 mod link;

@@ -22,6 +22,7 @@ use tracing::debug;
 use crate::call::{Call, name_of};
 use crate::count::Fault;
 use crate::head::NOT_HERE;
+use crate::heard::{Heard, Silence};
 use crate::identity::Tls;
 use crate::instance::{Sent, describe};
 use crate::pick::Ask;
@@ -32,9 +33,11 @@ use crate::worker::Spawn;
 
 /// How long connecting, the handshake included, may take.
 const CONNECT: Duration = Duration::from_secs(2);
-/// How soon a silent connection is tested, and how soon it is given up.
-const TEST: Duration = Duration::from_secs(3);
-const GIVE_UP: Duration = Duration::from_secs(5);
+/// How soon a silent connection is tested, and how long the test may take before it is given up with what is on it.
+const TEST: Duration = Duration::from_secs(1);
+const GIVE_UP: Duration = Duration::from_secs(7);
+/// A connection that was tested and still is silent after this time gets no further requests.
+const SILENT: Duration = Duration::from_secs(2);
 /// Larger than any head that a client may send, ours included.
 pub(crate) const HEAD: u32 = 1024 * 1024;
 /// What all streams of a connection may hold together. Each holds little; a slow client must not stop others.
@@ -49,7 +52,7 @@ pub(crate) struct PeerLink {
     authority: Authority,
     server: ServerName<'static>,
     tls: Tls,
-    sender: RefCell<Option<Sender>>,
+    sender: RefCell<Option<(Sender, Silence)>>,
     connecting: tokio::sync::Mutex<()>,
     attempts: Cell<u64>,
 }
@@ -113,7 +116,7 @@ impl PeerLink {
             let error = error.into_error();
             let why = describe(&error);
             debug!(node = %self.peer.node, why, "forwarding failed");
-            self.sender.borrow_mut().take_if(|kept| kept.is_closed());
+            self.sender.borrow_mut().take_if(|(kept, _)| kept.is_closed());
             let whole = call.upload.as_ref().is_none_or(|upload| upload.is_whole());
             if !whole || !(given_back || is_refused(&error)) {
                 return Sent::Lost(why);
@@ -157,7 +160,7 @@ impl PeerLink {
             return Err(io::Error::new(io::ErrorKind::NotConnected, "another attempt has just failed"));
         }
         self.attempts.set(seen + 1);
-        let stream = self.connect(&self.tls.connect).await?;
+        let (stream, silence) = Heard::new(self.connect(&self.tls.connect).await?);
         let (sender, connection) = http2::Builder::new(Spawn)
             .timer(TokioTimer::new())
             .initial_stream_window_size(256 * 1024)
@@ -178,12 +181,15 @@ impl PeerLink {
                 debug!(%node, %error, "a connection to another edge ended");
             }
         });
-        *self.sender.borrow_mut() = Some(sender.clone());
+        *self.sender.borrow_mut() = Some((sender.clone(), silence));
         Ok((sender, true))
     }
 
+    /// The connection that is kept, unless its link may be broken. What is on it stays, in case the link is mended.
     fn open_sender(&self) -> Option<Sender> {
-        self.sender.borrow().as_ref().filter(|sender| !sender.is_closed()).cloned()
+        let kept = self.sender.borrow();
+        let (sender, silence) = kept.as_ref()?;
+        (!sender.is_closed() && silence.lasts() < SILENT).then(|| sender.clone())
     }
 
     async fn connect(&self, connector: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {

@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod counts;
+mod broken;
+#[cfg(test)]
 mod disk;
 #[cfg(test)]
 mod ended;
