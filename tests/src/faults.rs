@@ -1,6 +1,6 @@
 //! Faults made with signals, by process id.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -59,14 +59,20 @@ pub fn slay_with_group(pid: u32) -> Result {
     slay(pid)
 }
 
-/// Whether a process runs; one that only waits to be reaped does not.
+/// Whether a process runs; one that only waits to be reaped does not. While one of its threads runs, it has its sockets.
 #[must_use]
 pub fn is_running(pid: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return false;
+    let alive = |of: &Path| {
+        let stat = std::fs::read_to_string(of.join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        !matches!(state, None | Some('Z' | 'X'))
     };
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    if alive(&process) {
+        return true;
+    }
+    let threads = std::fs::read_dir(process.join("task")).into_iter().flatten();
+    threads.flatten().any(|thread| alive(&thread.path()))
 }
 
 /// Waits until a process is gone; an interrupt does not shorten this.

@@ -91,6 +91,11 @@ impl Blow {
         Ok(Self { mode, leader, victim, edge, away })
     }
 
+    /// Whether a node counts as lost meanwhile, or for a moment afterwards.
+    pub(super) fn loses(&self) -> bool {
+        self.mode != Mode::Edge && self.away >= TOO_LONG
+    }
+
     /// Strikes; tells whom, and for how long.
     pub(super) fn strike(
         &self,

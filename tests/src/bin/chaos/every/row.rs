@@ -139,8 +139,15 @@ impl Row {
             }
         };
         self.nodes_lost += deployment.count("node_lost") as u64;
-        let case =
-            Case { cluster, play, before: &before, deployment: &deployment, told: &followed.events, ran };
+        let case = Case {
+            cluster,
+            play,
+            before: &before,
+            loses: blow.loses(),
+            deployment: &deployment,
+            told: &followed.events,
+            ran,
+        };
         let Some(wrong) = case.wrong() else {
             let seconds = begun.elapsed();
             stage.say(&format!("{what}: {} in {seconds:.1?}", deployment.phase));

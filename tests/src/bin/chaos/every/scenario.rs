@@ -85,7 +85,8 @@ impl Play {
         }
         self.made += 1;
         self.next = format!("{}{}", short(self.scenario), self.made);
-        let app = App::quick(&self.next)?;
+        // A busy machine, and a node that is away, take their time.
+        let app = App::quick(&self.next)?.set("health.start_period", "10s")?.set("deploy.deadline", "60s")?;
         let app = match self.scenario {
             Scenario::Rollout | Scenario::Rollback => app,
             Scenario::Canary => app
