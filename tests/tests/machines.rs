@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -85,8 +85,8 @@ fn reaches(machine: &Machine, address: SocketAddr) -> Result<bool> {
 }
 
 #[test]
-fn machines_reach_each_other_unless_a_cable_is_pulled() -> Result {
-    if !possible("machines_reach_each_other_unless_a_cable_is_pulled") {
+fn machines_reach_each_other_unless_a_cable_is_pulled_or_a_link_cut() -> Result {
+    if !possible("machines_reach_each_other_unless_a_cable_is_pulled_or_a_link_cut") {
         return Ok(());
     }
     let dir = tempfile::tempdir()?;
@@ -109,7 +109,13 @@ fn machines_reach_each_other_unless_a_cable_is_pulled() -> Result {
         check!(!reaches(&one, outside)?, "a cable that is pulled carries to us");
         check!(reaches(&two, outside)?, "the other machine is cut off, too");
         one.reconnect()?;
-        wait::until("the connection to be back", LIMIT, || reaches(&two, there).unwrap_or(false))
+        wait::until("the connection to be back", LIMIT, || reaches(&two, there).unwrap_or(false))?;
+        one.place.part_from(&[two.address()])?;
+        check!(!reaches(&two, there)?, "a link that is cut carries");
+        check!(TcpStream::connect(there).is_ok(), "a cut link to another machine cuts us off");
+        one.place.rejoin(&[two.address()])?;
+        check!(reaches(&two, there)?, "a link that was mended does not carry");
+        Ok(())
     })();
     listener.kill()?;
     listener.wait()?;

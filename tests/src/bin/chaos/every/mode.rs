@@ -103,7 +103,7 @@ impl Blow {
         load: &Load,
         newest: Option<&Event>,
     ) -> Result<String> {
-        let named = newest.and_then(|event| cluster.place_of(&event.node).ok());
+        let named = newest.and_then(|event| cluster.place_of(node_of(event)).ok());
         let victim = named.filter(|_| self.mode == Mode::Agent).unwrap_or(self.victim);
         let begun = Instant::now();
         match self.mode {
@@ -146,4 +146,10 @@ impl Blow {
             Ok(Some(gone))
         })
     }
+}
+
+/// Where an event happened; empty where it says nothing of that.
+fn node_of(event: &Event) -> &str {
+    let builder = event.text.strip_prefix("Build started on ");
+    builder.unwrap_or(&event.node)
 }
