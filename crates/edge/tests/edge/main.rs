@@ -1,8 +1,9 @@
 //! Edges with real sockets, between clients and applications that are no more than bytes.
 
 #[cfg(test)]
-mod counts;
 mod broken;
+#[cfg(test)]
+mod counts;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
