@@ -13,6 +13,7 @@ mod images;
 mod join;
 mod limits;
 mod logs;
+mod nodes;
 mod operations;
 pub mod parts;
 mod peer;

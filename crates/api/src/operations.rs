@@ -6,20 +6,21 @@ use temps_core::model::Role;
 use temps_wire::proto::temps_server::Temps;
 use temps_wire::proto::{
     Accepted, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
-    CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse,
-    CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail, Event, GetDeploymentRequest,
-    HasBundleRequest, HasBundleResponse, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest,
-    ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
-    ListVariablesResponse, LogLine, LogsRequest, PauseRequest, PromoteRequest, PutBundleResponse,
+    CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
+    CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail,
+    DrainNodeRequest, Event, GetDeploymentRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse,
+    ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
+    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine,
+    LogsRequest, NodeChanged, NodeDetail, PauseRequest, PromoteRequest, PutBundleResponse, RemoveNodeRequest,
     ResolveImageRequest, ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse,
-    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, WatchDeploymentRequest,
-    WhoAmIRequest, WhoAmIResponse,
+    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, UncordonNodeRequest,
+    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::caller::Claim;
 use crate::desk::{Desk, Lines};
-use crate::{build_log, bundles, changes, images, logs, reads, watch};
+use crate::{build_log, bundles, changes, images, logs, nodes, reads, watch};
 
 macro_rules! operations {
     ($($operation:ident: $asked:ty => $answer:ty, $role:ident, $what:literal, $handler:path;)*) => {
@@ -71,4 +72,9 @@ operations! {
     create_project: CreateProjectRequest => CreateProjectResponse, Deployer, "creating a project", changes::create_project;
     create_token: CreateTokenRequest => CreateTokenResponse, Admin, "creating a token", changes::create_token;
     create_join_token: CreateJoinTokenRequest => CreateJoinTokenResponse, Admin, "creating a join token", changes::create_join_token;
+    get_node: GetNodeRequest => NodeDetail, Viewer, "reading", nodes::get_node;
+    cordon_node: CordonNodeRequest => NodeChanged, Admin, "cordoning a node", nodes::cordon;
+    uncordon_node: UncordonNodeRequest => NodeChanged, Admin, "uncordoning a node", nodes::uncordon;
+    drain_node: DrainNodeRequest => NodeChanged, Admin, "draining a node", nodes::drain;
+    remove_node: RemoveNodeRequest => NodeChanged, Admin, "removing a node", nodes::remove;
 }

@@ -161,7 +161,7 @@ fn unasked(exit: Option<&temps_core::model::Exit>) -> String {
 }
 
 /// One word for what is wanted and what was seen.
-fn instance_state(i: &Instance) -> &'static str {
+pub(crate) fn instance_state(i: &Instance) -> &'static str {
     if i.lost {
         return "lost";
     }
@@ -188,6 +188,8 @@ pub(crate) fn node(state: &ClusterState, n: &Node, leader: Option<NodeId>) -> pr
         .to_owned(),
         leader: leader == Some(n.id),
         cordoned: n.cordoned,
+        draining: n.draining,
+        drained: n.drained,
         control: n.control.clone(),
         edge_http: n.edge_http.clone(),
         version: n.version.clone(),
@@ -200,7 +202,7 @@ pub(crate) fn node(state: &ClusterState, n: &Node, leader: Option<NodeId>) -> pr
 }
 
 /// The names of project and environment.
-fn names(state: &ClusterState, environment: Option<&Environment>) -> (String, String) {
+pub(crate) fn names(state: &ClusterState, environment: Option<&Environment>) -> (String, String) {
     let project = environment.and_then(|e| state.projects.get(&e.project));
     (
         project.map(|p| p.name.clone()).unwrap_or_default(),

@@ -143,6 +143,28 @@ pub enum Command {
         /// Names to remove.
         remove: Vec<String>,
     },
+    /// No new instances are placed on a node; what runs there goes on.
+    CordonNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// Instances are placed on a node again, and those that are there stay.
+    UncordonNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// Moves everything that runs on a node elsewhere, and places nothing new there.
+    DrainNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// Removes a node for good: one on which nothing runs, or that is lost.
+    RemoveNode {
+        /// Which.
+        node: NodeId,
+        /// Although data is lost with it.
+        force: bool,
+    },
     /// What the planner decided on the state of revision `seen`.
     Plan {
         /// [`crate::model::ClusterState::revision`] that the planner saw.

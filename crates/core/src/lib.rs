@@ -7,11 +7,13 @@
 pub mod apply;
 pub mod assignment;
 pub mod command;
+pub mod drain;
 pub mod host;
 pub mod invariants;
 pub mod model;
 pub mod notices;
 pub mod plan;
+pub mod removal;
 pub mod routes;
 pub mod strategy;
 pub mod table;

@@ -10,6 +10,7 @@ use crate::model::{
 };
 
 mod containers;
+mod nodes;
 
 struct Cluster {
     state: ClusterState,

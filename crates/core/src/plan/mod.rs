@@ -2,6 +2,7 @@
 
 mod converge;
 mod judge;
+mod leave;
 mod place;
 mod prepare;
 
@@ -11,6 +12,7 @@ use crate::model::{
     Want,
 };
 use crate::strategy::{limits, peak};
+pub(crate) use converge::UNHEARD_STOP;
 use converge::{Goal, converge};
 
 /// What to do now, and when to look again although nothing happened.
@@ -177,6 +179,8 @@ fn step(
     goal.ready = step.ready;
     goal.keep = step.keep_old;
     goal.refill = live.from;
+    // Otherwise the next step moves what is on a node that is emptied.
+    goal.waits = step.hold > 0 || live.paused.is_some();
     if !converge(state, &goal, now, plan) || live.paused.is_some() {
         return false;
     }

@@ -7,6 +7,7 @@ use crate::model::{
 use crate::plan::plan;
 use crate::routes::routes;
 
+mod drains;
 mod prepare;
 mod strategies;
 mod workers;

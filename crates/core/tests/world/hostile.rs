@@ -18,7 +18,16 @@ fn number(rng: &mut StdRng) -> u64 {
 
 pub(crate) fn command(rng: &mut StdRng, revision: u64) -> Command {
     let (project, environment) = ("shop".to_owned(), "production".to_owned());
-    match rng.random_range(0..8) {
+    match rng.random_range(0..9) {
+        8 => {
+            let node = NodeId(number(rng));
+            match rng.random_range(0..4) {
+                0 => Command::CordonNode { node },
+                1 => Command::UncordonNode { node },
+                2 => Command::DrainNode { node },
+                _ => Command::RemoveNode { node, force: number(rng) == 0 },
+            }
+        }
         0 => {
             let deployment = DeploymentId(number(rng));
             match rng.random_range(0..4) {
