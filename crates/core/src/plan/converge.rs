@@ -153,14 +153,16 @@ fn withdraw(state: &ClusterState, goal: &Goal<'_>, running: &[&Instance], plan: 
     surplus.extend(others.drain(..excess));
     // What leaves its node goes for that reason.
     let (moved, ours): (Vec<&Instance>, Vec<&Instance>) = ours.into_iter().partition(|i| leaves(state, i));
-    let healthy = ours.iter().filter(|i| i.seen != Seen::Unready).count();
+    let (unhealthy, healthy): (Vec<&Instance>, Vec<&Instance>) =
+        ours.into_iter().partition(|i| i.seen == Seen::Unready);
     let wanted = goal.wanted as usize;
-    let excess = if healthy >= wanted { ours.len().saturating_sub(wanted) } else { 0 };
-    if goal.limits.surge == 0 && goal.settled() {
-        // There is no room beside an unhealthy one for the one that replaces it.
-        surplus.extend(ours.iter().copied().filter(|i| i.seen == Seen::Unready));
+    let ready = healthy.iter().filter(|i| i.seen == Seen::Ready).count();
+    // There may be no room beside an unhealthy one for the one that replaces it; else that is ready first.
+    if ready >= wanted || goal.limits.surge == 0 && goal.settled() {
+        surplus.extend(unhealthy);
     }
-    surplus.extend(in_order_of_leaving(state, ours).into_iter().take(excess));
+    let excess = healthy.len().saturating_sub(wanted);
+    surplus.extend(in_order_of_leaving(state, healthy).into_iter().take(excess));
 
     for instance in surplus {
         if instance.admitted.is_none() {
