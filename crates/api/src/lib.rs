@@ -19,6 +19,7 @@ pub mod parts;
 mod peer;
 mod reads;
 mod refusal;
+mod story;
 mod transfer;
 mod views;
 mod watch;

@@ -8,19 +8,19 @@ use temps_wire::proto::{
     Accepted, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
     CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
     CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail,
-    DrainNodeRequest, Event, GetDeploymentRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse,
-    ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
-    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine,
-    LogsRequest, NodeChanged, NodeDetail, PauseRequest, PromoteRequest, PutBundleResponse, RemoveNodeRequest,
-    ResolveImageRequest, ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse,
-    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, UncordonNodeRequest,
-    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    DrainNodeRequest, Event, ExplainInstanceRequest, GetDeploymentRequest, GetNodeRequest, HasBundleRequest,
+    HasBundleResponse, InstanceStory, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest,
+    ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
+    ListVariablesResponse, LogLine, LogsRequest, NodeChanged, NodeDetail, PauseRequest, PromoteRequest,
+    PutBundleResponse, RemoveNodeRequest, ResolveImageRequest, ResolveImageResponse, ResumeRequest,
+    RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest,
+    StatusResponse, UncordonNodeRequest, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::caller::Claim;
 use crate::desk::{Desk, Lines};
-use crate::{build_log, bundles, changes, images, logs, nodes, reads, watch};
+use crate::{build_log, bundles, changes, images, logs, nodes, reads, story, watch};
 
 macro_rules! operations {
     ($($operation:ident: $asked:ty => $answer:ty, $role:ident, $what:literal, $handler:path;)*) => {
@@ -77,4 +77,5 @@ operations! {
     uncordon_node: UncordonNodeRequest => NodeChanged, Admin, "uncordoning a node", nodes::uncordon;
     drain_node: DrainNodeRequest => NodeChanged, Admin, "draining a node", nodes::drain;
     remove_node: RemoveNodeRequest => NodeChanged, Admin, "removing a node", nodes::remove;
+    explain_instance: ExplainInstanceRequest => InstanceStory, Viewer, "reading", story::explain_instance;
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use temps_wire::proto::{
-    Deployment, DeploymentDetail, EnvironmentStatus, Event, Instance, LeftOnNode, LogLine, Node, NodeDetail,
-    ProcessStatus,
+    Deployment, DeploymentDetail, EnvironmentStatus, Event, Instance, InstanceStory, LeftOnNode, LogLine,
+    Node, NodeDetail, ProcessStatus, StoryLine,
 };
 
 use crate::timeline::timestamp;
@@ -119,6 +119,14 @@ pub(crate) fn node_detail(d: &NodeDetail) -> Value {
     let mut value = node(&d.node.clone().unwrap_or_default());
     value["left"] = d.left.iter().map(left).collect();
     value["events"] = d.events.iter().map(event).collect();
+    value
+}
+
+/// An instance with what was decided about it and what became of it.
+pub(crate) fn story(s: &InstanceStory) -> Value {
+    let line = |l: &StoryLine| json!({ "time": time(Some(l.wall_ms)), "kind": l.kind, "text": l.text });
+    let mut value = instance(&s.instance.clone().unwrap_or_default());
+    value["story"] = s.lines.iter().map(line).collect();
     value
 }
 

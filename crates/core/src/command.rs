@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Artifact, Cause, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Index, InstanceId, Millis,
-    NodeFacts, NodeId, Phase, ProjectId, ReleaseId, Role, Seen, Source, Spec, TokenId, Traffic, Variables,
+    NodeFacts, NodeId, Phase, ProjectId, Reason, ReleaseId, Role, Seen, Source, Spec, TokenId, Traffic,
+    Variables,
 };
 
 /// The format version of [`Entry`]; a node refuses entries of a newer one.
@@ -258,6 +259,9 @@ pub enum Action {
         slot: u32,
         /// Where.
         node: NodeId,
+        /// Why.
+        #[serde(default)]
+        why: Option<Reason>,
     },
     /// A ready instance is put into the tables.
     Admit {
@@ -268,11 +272,17 @@ pub enum Action {
     Drain {
         /// Which.
         instance: InstanceId,
+        /// Why.
+        #[serde(default)]
+        why: Option<Reason>,
     },
     /// A drained, timed-out or never admitted instance is stopped.
     Stop {
         /// Which.
         instance: InstanceId,
+        /// Why.
+        #[serde(default)]
+        why: Option<Reason>,
     },
     /// The current step of a process is complete.
     Advance {

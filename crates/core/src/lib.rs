@@ -18,3 +18,4 @@ pub mod routes;
 pub mod strategy;
 pub mod table;
 pub mod text;
+pub mod why;

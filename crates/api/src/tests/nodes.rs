@@ -1,12 +1,12 @@
 //! Machines that are emptied, and that leave for good.
 
 use temps_core::command::{Action, Command, Observation};
-use temps_core::model::{EnvironmentId, InstanceId, NodeId, ReleaseId, Seen};
+use temps_core::model::{EnvironmentId, InstanceId, NodeId, Reason, ReleaseId, Seen};
 use temps_wire::client::ClientError;
 use temps_wire::peers::Peers;
 use temps_wire::proto::{
-    CordonNodeRequest, DrainNodeRequest, GetNodeRequest, ListNodesRequest, NodeChanged, NodeDetail,
-    ReadIndexRequest, RemoveNodeRequest, StatusRequest, UncordonNodeRequest,
+    CordonNodeRequest, DrainNodeRequest, ExplainInstanceRequest, GetNodeRequest, ListNodesRequest,
+    NodeChanged, NodeDetail, ReadIndexRequest, RemoveNodeRequest, StatusRequest, UncordonNodeRequest,
 };
 use tonic::Code;
 
@@ -40,6 +40,7 @@ async fn runs_on(cluster: &Cluster, node: u64) {
             process: "web".to_owned(),
             slot: 0,
             node: NodeId(node),
+            why: Some(Reason::More),
         }])
         .await;
     let ready = Observation::Instance {
@@ -105,6 +106,32 @@ async fn what_is_left_on_a_node_says_why() {
     let answer =
         cluster.client().call(|mut api| async move { api.get_node(GetNodeRequest { node: 9 }).await }).await;
     assert!(matches!(answer, Err(ClientError::NotFound { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_instance_tells_why_it_is_there() {
+    let cluster = Cluster::start(3).await;
+    runs_on(&cluster, 2).await;
+    let story = async |instance| {
+        let request = ExplainInstanceRequest { instance };
+        cluster.client().call(|mut api| async move { api.explain_instance(request).await }).await
+    };
+    let why = Some(Reason::NodeDrained { instance: InstanceId(1), node: NodeId(2) });
+    cluster.plan(vec![Action::Drain { instance: InstanceId(1), why }]).await;
+    let told = story(1).await.unwrap();
+    let lines: Vec<_> = told.lines.iter().map(|l| (l.kind.as_str(), l.text.as_str())).collect();
+    assert_eq!(
+        lines,
+        [
+            ("started", "Started on node-2 as more were wanted than ran"),
+            ("healthy", "Health check passed (attempt 1)"),
+            ("admitted", "Traffic shifting to new container"),
+            ("withdrawn", "Withdrawn, it gets no new requests: node node-2 is drained"),
+        ]
+    );
+    assert_eq!(told.instance.unwrap().state, "draining");
+    let why = story(9).await.unwrap_err();
+    assert!(matches!(&why, ClientError::NotFound { why } if why == "there is no instance i9"), "{why:?}");
 }
 
 #[tokio::test]

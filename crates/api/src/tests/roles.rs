@@ -5,10 +5,10 @@ use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::{
     BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, CordonNodeRequest,
     CreateJoinTokenRequest, CreateProjectRequest, CreateTokenRequest, DeployRequest, DrainNodeRequest,
-    GetDeploymentRequest, GetNodeRequest, HasBundleRequest, ListDeploymentsRequest, ListNodesRequest,
-    ListProjectsRequest, ListVariablesRequest, LogsRequest, PauseRequest, PromoteRequest, RemoveNodeRequest,
-    ResolveImageRequest, ResumeRequest, RollbackRequest, ScaleRequest, SetVariablesRequest, StatusRequest,
-    UncordonNodeRequest, WatchDeploymentRequest, WhoAmIRequest,
+    ExplainInstanceRequest, GetDeploymentRequest, GetNodeRequest, HasBundleRequest, ListDeploymentsRequest,
+    ListNodesRequest, ListProjectsRequest, ListVariablesRequest, LogsRequest, PauseRequest, PromoteRequest,
+    RemoveNodeRequest, ResolveImageRequest, ResumeRequest, RollbackRequest, ScaleRequest,
+    SetVariablesRequest, StatusRequest, UncordonNodeRequest, WatchDeploymentRequest, WhoAmIRequest,
 };
 use temps_wire::token::ApiToken;
 use tonic::{Response, Status};
@@ -52,6 +52,7 @@ async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
         "uncordon_node" => answered(api.uncordon_node(UncordonNodeRequest::default()).await),
         "drain_node" => answered(api.drain_node(DrainNodeRequest::default()).await),
         "remove_node" => answered(api.remove_node(RemoveNodeRequest::default()).await),
+        "explain_instance" => answered(api.explain_instance(ExplainInstanceRequest::default()).await),
         other => panic!("the operation {other} is not asked for here"),
     }
 }

@@ -16,6 +16,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -4,6 +4,7 @@
 //! Rollout, rollback, scaling and repair are all this one function with different goals.
 
 use super::leave::{self, leaves};
+use super::reason;
 use super::{Plan, place, serving};
 use crate::assignment::grace;
 use crate::command::Action;
@@ -14,6 +15,19 @@ use crate::strategy::{Limits, limits, stops_first};
 /// lease; this is for the difference between their clocks and for a slow machine, beyond the stop grace.
 pub(crate) const UNHEARD_STOP: Millis = 5_000;
 
+/// On what way a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// No deployment concerns it.
+    Settled,
+    /// A step of a deployment.
+    Step { deployment: DeploymentId, step: u32, of: u32 },
+    /// A deployment, past its steps.
+    Rest { deployment: DeploymentId },
+    /// A deployment is taken back.
+    Back { deployment: DeploymentId },
+}
+
 /// Where one process is to go.
 #[derive(Debug)]
 pub(super) struct Goal<'a> {
@@ -21,6 +35,7 @@ pub(super) struct Goal<'a> {
     pub(super) process: &'a str,
     /// The release that is to run; none: nothing is.
     pub(super) release: Option<ReleaseId>,
+    pub(super) course: Course,
     /// On whose behalf instances are started.
     pub(super) deployment: Option<DeploymentId>,
     /// Instances of the release that are to serve.
@@ -59,6 +74,7 @@ impl<'a> Goal<'a> {
             environment,
             process,
             release,
+            course: deployment.map_or(Course::Settled, |deployment| Course::Rest { deployment }),
             deployment,
             ready: wanted,
             keep: 0,
@@ -143,7 +159,8 @@ fn withdraw(state: &ClusterState, goal: &Goal<'_>, running: &[&Instance], plan: 
     // What never served can go at once, unless it is on its way to fill a place that stays.
     let never = |i: &&Instance| i.admitted.is_none() && Some(i.release) != goal.refill;
     for instance in others.iter().filter(|i| never(i)) {
-        plan.actions.push(Action::Stop { instance: instance.id });
+        let why = Some(reason::of_surplus(state, goal, instance, running));
+        plan.actions.push(Action::Stop { instance: instance.id, why });
     }
     others.retain(|i| !never(i));
 
@@ -165,8 +182,9 @@ fn withdraw(state: &ClusterState, goal: &Goal<'_>, running: &[&Instance], plan: 
     surplus.extend(in_order_of_leaving(state, healthy).into_iter().take(excess));
 
     for instance in surplus {
+        let why = Some(reason::of_surplus(state, goal, instance, running));
         if instance.admitted.is_none() {
-            plan.actions.push(Action::Stop { instance: instance.id });
+            plan.actions.push(Action::Stop { instance: instance.id, why });
             continue;
         }
         let serves = serving_now.contains(&instance.id);
@@ -179,7 +197,7 @@ fn withdraw(state: &ClusterState, goal: &Goal<'_>, running: &[&Instance], plan: 
         };
         if enough {
             serving_now.retain(|id| *id != instance.id);
-            plan.actions.push(Action::Drain { instance: instance.id });
+            plan.actions.push(Action::Drain { instance: instance.id, why });
         }
     }
     leave::leave(state, goal, &moved, goal.ready, &mut serving_now, plan);
@@ -251,6 +269,7 @@ fn start(
                 process: goal.process.to_owned(),
                 slot,
                 node,
+                why: Some(reason::of_start(state, goal, release, slot)),
             });
         }
     }

@@ -4,7 +4,7 @@
 use super::converge::Goal;
 use super::{Plan, place};
 use crate::command::Action;
-use crate::model::{ClusterState, Instance, InstanceId, Seen};
+use crate::model::{ClusterState, Instance, InstanceId, Reason, Seen};
 use crate::strategy::Limits;
 
 /// Whether an instance is to leave its node: that is emptied, and another could run it. What can go nowhere
@@ -63,10 +63,11 @@ pub(super) fn leave(
     let Some(ours) = leaving.first().map(|i| goal.is_ours(i)) else { return };
     let of_side = |id: &InstanceId| state.instances.get(id).is_some_and(|i| goal.is_ours(i) == ours);
     for instance in leaving {
+        let why = Some(Reason::NodeDrained { instance: instance.id, node: instance.node });
         match (instance.admitted, instance.seen) {
             // It is being admitted: until another serves it is better than none.
             (None, Seen::Ready) => {}
-            (None, _) => plan.actions.push(Action::Stop { instance: instance.id }),
+            (None, _) => plan.actions.push(Action::Stop { instance: instance.id, why }),
             (Some(_), _) => {
                 let side = serving_now.iter().filter(|id| of_side(id)).count();
                 let goes = if serving_now.contains(&instance.id) {
@@ -77,7 +78,7 @@ pub(super) fn leave(
                 };
                 if goes {
                     serving_now.retain(|id| *id != instance.id);
-                    plan.actions.push(Action::Drain { instance: instance.id });
+                    plan.actions.push(Action::Drain { instance: instance.id, why });
                 }
             }
         }

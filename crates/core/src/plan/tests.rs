@@ -9,6 +9,7 @@ use crate::routes::routes;
 
 mod drains;
 mod prepare;
+mod reasons;
 mod strategies;
 mod workers;
 
@@ -118,8 +119,8 @@ fn word(action: &Action) -> Option<String> {
     match action {
         Action::Start { slot, node, .. } => Some(format!("start {slot} on {node}")),
         Action::Admit { instance } => Some(format!("admit {instance}")),
-        Action::Drain { instance } => Some(format!("drain {instance}")),
-        Action::Stop { instance } => Some(format!("stop {instance}")),
+        Action::Drain { instance, .. } => Some(format!("drain {instance}")),
+        Action::Stop { instance, .. } => Some(format!("stop {instance}")),
         Action::Revert { .. } => Some("revert".to_owned()),
         Action::End { phase, .. } => Some(phase.word().to_owned()),
         Action::Build { node, .. } => Some(format!("build on {node}")),

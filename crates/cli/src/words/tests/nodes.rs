@@ -1,6 +1,6 @@
 //! Machines that are cordoned, drained and removed.
 
-use temps_wire::proto::{LeftOnNode, Node, NodeDetail};
+use temps_wire::proto::{Instance, InstanceStory, LeftOnNode, Node, NodeDetail, StoryLine};
 use tonic::Status;
 
 use super::User;
@@ -133,4 +133,47 @@ async fn a_machine_shows_what_is_left_on_it() {
     let seen = user.types("nodes show n2 --json").await;
     let value: serde_json::Value = serde_json::from_str(&seen.out).unwrap();
     assert_eq!((&value["draining"], &value["left"][0]["stuck"]), (&true.into(), &true.into()));
+}
+
+#[tokio::test]
+async fn an_instance_tells_its_story() {
+    let user = user().await;
+    let instance = Instance {
+        id: "i7".to_owned(),
+        process: "web".to_owned(),
+        node: "n2".to_owned(),
+        release: 3,
+        state: "draining".to_owned(),
+        project: "shop".to_owned(),
+        environment: "production".to_owned(),
+        ..Instance::default()
+    };
+    let line = |second: u64, kind: &str, text: &str| StoryLine {
+        wall_ms: 52_260_000 + second * 1_000,
+        kind: kind.to_owned(),
+        text: text.to_owned(),
+    };
+    let lines = vec![
+        line(1, "started", "Started on n2 for step 1 of 3 of deployment #42 (rolling)"),
+        line(2, "healthy", "Health check passed (attempt 3)"),
+        line(3, "withdrawn", "Withdrawn, it gets no new requests: node n2 is drained"),
+    ];
+    user.town().story = Some(InstanceStory { instance: Some(instance), lines });
+    let seen = user.types("deployments why i7").await;
+    assert_eq!(
+        (seen.code, seen.out.as_str()),
+        (
+            0,
+            "\
+i7  web of shop (production), release r3, on n2: draining
+14:31:01  Started on n2 for step 1 of 3 of deployment #42 (rolling)
+14:31:02  Health check passed (attempt 3)
+14:31:03  Withdrawn, it gets no new requests: node n2 is drained
+"
+        )
+    );
+    let seen = user.types("deployments why 7 --json").await;
+    let value: serde_json::Value = serde_json::from_str(&seen.out).unwrap();
+    assert_eq!(value["story"][2]["kind"], "withdrawn");
+    assert_eq!(user.types("deployments why i8").await.code, 1);
 }

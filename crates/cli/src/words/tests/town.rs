@@ -12,13 +12,14 @@ use temps_wire::proto::{
     Accepted, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
     CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
     CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest, Deployment,
-    DeploymentDetail, DrainNodeRequest, Event, EventId, GetDeploymentRequest, GetNodeRequest,
-    HasBundleRequest, HasBundleResponse, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest,
-    ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
-    ListVariablesResponse, LogLine, LogsRequest, NodeChanged, NodeDetail, PauseRequest, PromoteRequest,
-    PutBundleResponse, RemoveNodeRequest, ResolveImageRequest, ResolveImageResponse, ResumeRequest,
-    RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest,
-    StatusResponse, UncordonNodeRequest, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    DeploymentDetail, DrainNodeRequest, Event, EventId, ExplainInstanceRequest, GetDeploymentRequest,
+    GetNodeRequest, HasBundleRequest, HasBundleResponse, InstanceStory, ListDeploymentsRequest,
+    ListDeploymentsResponse, ListNodesRequest, ListNodesResponse, ListProjectsRequest, ListProjectsResponse,
+    ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, NodeChanged, NodeDetail, PauseRequest,
+    PromoteRequest, PutBundleResponse, RemoveNodeRequest, ResolveImageRequest, ResolveImageResponse,
+    ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse,
+    StatusRequest, StatusResponse, UncordonNodeRequest, WatchDeploymentRequest, WhoAmIRequest,
+    WhoAmIResponse,
 };
 use temps_wire::serve::serve;
 use temps_wire::token::ApiToken;
@@ -49,6 +50,8 @@ pub(super) struct Town {
     /// What is left on a machine at each look; the last answer stays.
     pub(super) left: Vec<NodeDetail>,
     pub(super) removals: Vec<RemoveNodeRequest>,
+    /// That of i7.
+    pub(super) story: Option<InstanceStory>,
     /// What names of images mean.
     pub(super) images: BTreeMap<String, ResolveImageResponse>,
     /// Lines of the log of a build, and how often it was asked for.
@@ -362,5 +365,11 @@ impl Temps for Node {
         let mut town = self.change("remove_node", &request)?;
         town.removals.push(request.into_inner());
         Ok(Response::new(NodeChanged { no_change: town.no_change }))
+    }
+
+    async fn explain_instance(&self, request: Request<ExplainInstanceRequest>) -> Answer<InstanceStory> {
+        let town = self.enter(&request)?;
+        let story = town.story.clone().filter(|_| request.get_ref().instance == 7);
+        story.map(Response::new).ok_or_else(|| Status::not_found("there is no such instance"))
     }
 }

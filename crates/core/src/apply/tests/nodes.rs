@@ -37,6 +37,7 @@ impl Cluster {
             process: "web".to_owned(),
             slot: 0,
             node: NodeId(node),
+            why: None,
         });
         let instance = InstanceId(self.state.last.instance);
         self.sees(node, instance, Seen::Ready);
