@@ -11,7 +11,7 @@ use crate::model::{
 };
 
 /// The format version of [`Entry`]; a node refuses entries of a newer one.
-pub const ENTRY_VERSION: u16 = 3;
+pub const ENTRY_VERSION: u16 = 4;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
