@@ -214,6 +214,11 @@ lease = "{lease}"
         self.server.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// The exit code of its server, where that has ended by itself.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.server.as_mut()?.try_wait().ok()??.code()
+    }
+
     /// Its server's process id, while it was not killed from here.
     #[must_use]
     pub fn server_pid(&self) -> Option<u32> {

@@ -172,7 +172,7 @@ pub(crate) async fn create_join_token(
 
 impl Desk {
     /// Proposes a command in the caller's name and under its key.
-    async fn propose(&self, caller: &Caller, command: Command) -> Answer<Receipt> {
+    pub(crate) async fn propose(&self, caller: &Caller, command: Command) -> Answer<Receipt> {
         let proposal = Proposal { key: caller.key(), by: caller.name.clone(), command };
         let receipt = self.ledger.propose(proposal).await.map_err(|e| unanswered(&e))?;
         receipt.made().map_err(|e| refused(&e))?;

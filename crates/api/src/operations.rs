@@ -6,20 +6,22 @@ use temps_core::model::Role;
 use temps_wire::proto::temps_server::Temps;
 use temps_wire::proto::{
     Accepted, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
-    CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse,
-    CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail, DeploymentMetrics,
-    DeploymentPreview, Event, GetDeploymentRequest, GetMetricsRequest, HasBundleRequest, HasBundleResponse,
-    ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
+    CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
+    CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail,
+    DeploymentMetrics, DeploymentPreview, DrainNodeRequest, Event, ExplainInstanceRequest,
+    GetDeploymentRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse,
+    InstanceStory, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
     ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine,
-    LogsRequest, PauseRequest, PromoteRequest, PutBundleResponse, ResolveImageRequest, ResolveImageResponse,
-    ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse,
-    StatusRequest, StatusResponse, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    LogsRequest, NodeChanged, NodeDetail, PauseRequest, PromoteRequest, PutBundleResponse, RemoveNodeRequest,
+    ResolveImageRequest, ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse,
+    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, UncordonNodeRequest,
+    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::caller::Claim;
 use crate::desk::{Desk, Lines};
-use crate::{build_log, bundles, changes, images, logs, metrics, reads, watch};
+use crate::{build_log, bundles, changes, images, logs, metrics, nodes, reads, story, watch};
 
 macro_rules! operations {
     ($($operation:ident: $asked:ty => $answer:ty, $role:ident, $what:literal, $handler:path;)*) => {
@@ -73,4 +75,10 @@ operations! {
     create_project: CreateProjectRequest => CreateProjectResponse, Deployer, "creating a project", changes::create_project;
     create_token: CreateTokenRequest => CreateTokenResponse, Admin, "creating a token", changes::create_token;
     create_join_token: CreateJoinTokenRequest => CreateJoinTokenResponse, Admin, "creating a join token", changes::create_join_token;
+    get_node: GetNodeRequest => NodeDetail, Viewer, "reading", nodes::get_node;
+    cordon_node: CordonNodeRequest => NodeChanged, Admin, "cordoning a node", nodes::cordon;
+    uncordon_node: UncordonNodeRequest => NodeChanged, Admin, "uncordoning a node", nodes::uncordon;
+    drain_node: DrainNodeRequest => NodeChanged, Admin, "draining a node", nodes::drain;
+    remove_node: RemoveNodeRequest => NodeChanged, Admin, "removing a node", nodes::remove;
+    explain_instance: ExplainInstanceRequest => InstanceStory, Viewer, "reading", story::explain_instance;
 }

@@ -35,6 +35,19 @@ pub trait Membership: Send + Sync + 'static {
     /// # Errors
     /// Why it is not a member, in words.
     async fn add_member(&self, node: NodeId, control: String) -> Result<(), String>;
+
+    /// Makes sure that another node leads than this one.
+    ///
+    /// # Errors
+    /// Why it still leads, in words.
+    async fn yield_leadership(&self, node: NodeId) -> Result<(), String>;
+
+    /// Takes a node, which the state does not know any more, out of the log's members; the same again changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// Why it is still a member, in words. It is tried again by whoever leads.
+    async fn remove_member(&self, node: NodeId) -> Result<(), String>;
 }
 
 /// A stored artifact, from some offset on.

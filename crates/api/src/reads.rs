@@ -12,8 +12,8 @@ use tonic::Status;
 
 use crate::caller::{Caller, role_word};
 use crate::desk::{Answer, Desk};
-use crate::limits;
 use crate::views::{self, Views};
+use crate::{limits, nodes};
 
 /// How many deployments are listed unless asked otherwise, and at most.
 const LISTED: u32 = 20;
@@ -66,7 +66,10 @@ pub(crate) async fn status(desk: &Desk, _: Caller, request: StatusRequest) -> An
     let state = desk.at_hand().await.state;
     let views = Views::new(&state, desk.ledger.now());
     let chosen = choose(&state, &request.project, &request.environment)?;
-    Ok(StatusResponse { environments: chosen.into_iter().map(|e| views.environment(e)).collect() })
+    Ok(StatusResponse {
+        environments: chosen.into_iter().map(|e| views.environment(e)).collect(),
+        nodes: nodes::noteworthy(&state, desk.ledger.leadership().borrow().leader),
+    })
 }
 
 pub(crate) async fn list_variables(

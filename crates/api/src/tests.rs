@@ -6,6 +6,7 @@ mod images;
 mod join;
 mod logs;
 mod memory;
+mod nodes;
 mod peer;
 mod quorum;
 mod roles;

@@ -188,6 +188,8 @@ pub(crate) fn node(state: &ClusterState, n: &Node, leader: Option<NodeId>) -> pr
         .to_owned(),
         leader: leader == Some(n.id),
         cordoned: n.cordoned,
+        draining: n.draining,
+        drained: n.drained,
         control: n.control.clone(),
         edge_http: n.edge_http.clone(),
         version: n.version.clone(),
@@ -200,7 +202,7 @@ pub(crate) fn node(state: &ClusterState, n: &Node, leader: Option<NodeId>) -> pr
 }
 
 /// The names of project and environment.
-fn names(state: &ClusterState, environment: Option<&Environment>) -> (String, String) {
+pub(crate) fn names(state: &ClusterState, environment: Option<&Environment>) -> (String, String) {
     let project = environment.and_then(|e| state.projects.get(&e.project));
     (
         project.map(|p| p.name.clone()).unwrap_or_default(),

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use temps_wire::proto::{
-    Deployment, DeploymentDetail, EnvironmentStatus, Event, Instance, LogLine, Node, ProcessStatus,
+    Deployment, DeploymentDetail, EnvironmentStatus, Event, Instance, InstanceStory, LeftOnNode, LogLine,
+    Node, NodeDetail, ProcessStatus, StoryLine,
 };
 
 use crate::timeline::timestamp;
@@ -87,6 +88,8 @@ pub(crate) fn node(n: &Node) -> Value {
         "status": n.status,
         "leader": n.leader,
         "cordoned": n.cordoned,
+        "draining": n.draining,
+        "drained": n.drained,
         "control": n.control,
         "edge_http": n.edge_http,
         "version": n.version,
@@ -96,6 +99,35 @@ pub(crate) fn node(n: &Node) -> Value {
         "free_bytes": n.free_bytes,
         "trouble": text(&n.trouble),
     })
+}
+
+/// Something that is still on a machine.
+pub(crate) fn left(l: &LeftOnNode) -> Value {
+    json!({
+        "instance": text(&l.instance),
+        "project": text(&l.project),
+        "environment": text(&l.environment),
+        "process": text(&l.process),
+        "state": l.state,
+        "why": l.why,
+        "stuck": l.stuck,
+    })
+}
+
+/// A machine with what is on it and what happened to it.
+pub(crate) fn node_detail(d: &NodeDetail) -> Value {
+    let mut value = node(&d.node.clone().unwrap_or_default());
+    value["left"] = d.left.iter().map(left).collect();
+    value["events"] = d.events.iter().map(event).collect();
+    value
+}
+
+/// An instance with what was decided about it and what became of it.
+pub(crate) fn story(s: &InstanceStory) -> Value {
+    let line = |l: &StoryLine| json!({ "time": time(Some(l.wall_ms)), "kind": l.kind, "text": l.text });
+    let mut value = instance(&s.instance.clone().unwrap_or_default());
+    value["story"] = s.lines.iter().map(line).collect();
+    value
 }
 
 /// A line of the log of a build; among events it is told by its kind.

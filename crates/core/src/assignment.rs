@@ -249,12 +249,17 @@ fn artifacts(state: &ClusterState, node: NodeId) -> BTreeMap<String, ArtifactWor
     wanted
 }
 
-/// Live holders keep what they have up to [`COPIES`]; where there are fewer, the next live nodes copy it.
+/// Live holders keep what they have up to [`COPIES`]; where there are fewer, the next live nodes copy it. One
+/// that is being emptied keeps it until others have it.
 fn is_keeper(state: &ClusterState, digest: &str, node: NodeId) -> bool {
-    let up = || state.nodes.values().filter(|n| n.status == NodeStatus::Up);
-    let holders = up().filter(|n| n.artifacts.contains(digest));
-    let others = up().filter(|n| !n.artifacts.contains(digest));
-    holders.chain(others).take(COPIES).any(|n| n.id == node)
+    let holders = || state.staying().filter(|n| n.artifacts.contains(digest));
+    let others = state.staying().filter(|n| !n.artifacts.contains(digest));
+    if holders().chain(others).take(COPIES).any(|n| n.id == node) {
+        return true;
+    }
+    let wanted = COPIES.min(state.staying().count());
+    holders().count() < wanted && state.up().any(|n| n.id == node && n.artifacts.contains(digest))
+        || wanted == 0 && state.up().take(COPIES).any(|n| n.id == node)
 }
 
 /// Releases whose artifacts must stay: see [`ClusterState::kept_releases`].

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Artifact, Cause, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Index, InstanceId, Measured,
-    Millis, NodeFacts, NodeId, Past, Phase, ProjectId, ReleaseId, Role, Seen, Source, Spec, TokenId,
+    Millis, NodeFacts, NodeId, Past, Phase, ProjectId, Reason, ReleaseId, Role, Seen, Source, Spec, TokenId,
     Variables,
 };
 
@@ -144,6 +144,28 @@ pub enum Command {
         /// Names to remove.
         remove: Vec<String>,
     },
+    /// No new instances are placed on a node; what runs there goes on.
+    CordonNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// Instances are placed on a node again, and those that are there stay.
+    UncordonNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// Moves everything that runs on a node elsewhere, and places nothing new there.
+    DrainNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// Removes a node for good: one on which nothing runs, or that is lost.
+    RemoveNode {
+        /// Which.
+        node: NodeId,
+        /// Although data is lost with it.
+        force: bool,
+    },
     /// What the planner decided on the state of revision `seen`.
     Plan {
         /// [`crate::model::ClusterState::revision`] that the planner saw.
@@ -237,6 +259,9 @@ pub enum Action {
         slot: u32,
         /// Where.
         node: NodeId,
+        /// Why.
+        #[serde(default)]
+        why: Option<Reason>,
     },
     /// A ready instance is put into the tables.
     Admit {
@@ -247,11 +272,17 @@ pub enum Action {
     Drain {
         /// Which.
         instance: InstanceId,
+        /// Why.
+        #[serde(default)]
+        why: Option<Reason>,
     },
     /// A drained, timed-out or never admitted instance is stopped.
     Stop {
         /// Which.
         instance: InstanceId,
+        /// Why.
+        #[serde(default)]
+        why: Option<Reason>,
     },
     /// The current step of a process is complete.
     Advance {

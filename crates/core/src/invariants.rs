@@ -18,7 +18,7 @@ pub fn check(state: &ClusterState) -> Result<(), String> {
             return Err(format!("{} runs a forgotten release", instance.id));
         };
         let home = state.environments.get(&instance.environment).and_then(|e| e.home);
-        if !release.spec.volumes.is_empty() && home != Some(instance.node) {
+        if !release.spec.volumes.is_empty() && instance.want != Want::Gone && home != Some(instance.node) {
             return Err(format!("{} is on another node than its volumes", instance.id));
         }
     }

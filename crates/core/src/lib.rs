@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod assignment;
 pub mod command;
+pub mod drain;
 pub mod host;
 pub mod invariants;
 mod judging;
@@ -15,8 +16,10 @@ pub mod model;
 pub mod notices;
 pub mod plan;
 pub mod preview;
+pub mod removal;
 pub mod routes;
 pub mod schema;
 pub mod strategy;
 pub mod table;
 pub mod text;
+pub mod why;

@@ -18,7 +18,9 @@ fn is_worth_telling(what: &What) -> bool {
         | What::Reverting { .. }
         | What::Failed { .. }
         | What::NodeLost { .. }
-        | What::NodeReturned { .. } => true,
+        | What::NodeReturned { .. }
+        | What::NodeDrained { .. }
+        | What::NodeRemoved { .. } => true,
         What::Ended { phase, .. } => *phase != Phase::Superseded,
         What::Building { .. }
         | What::Built { .. }
@@ -40,6 +42,9 @@ fn is_worth_telling(what: &What) -> bool {
         | What::Resumed { .. }
         | What::Promoted { .. }
         | What::Scaled { .. }
-        | What::NodeJoined { .. } => false,
+        | What::NodeJoined { .. }
+        | What::NodeCordoned { .. }
+        | What::NodeUncordoned { .. }
+        | What::NodeDraining { .. } => false,
     }
 }

@@ -33,12 +33,17 @@ pub fn limits(spec: &Spec, process: &str) -> Limits {
     if rules.strategy == Strategy::Recreate {
         return Limits { surge: 0, unavailable: u32::MAX, to_none: true, alone: true };
     }
-    let stops_first = spec.processes.get(process).is_some_and(|p| p.exclusive || p.order == Order::StopFirst);
-    if stops_first {
+    if stops_first(spec, process) {
         let unavailable = rules.max_unavailable.max(1);
         return Limits { surge: 0, unavailable, to_none: true, alone: false };
     }
     Limits { surge: rules.max_surge, unavailable: rules.max_unavailable, to_none: false, alone: false }
+}
+
+/// Whether an instance of a process ends before the one that takes its place starts, whatever the strategy.
+#[must_use]
+pub fn stops_first(spec: &Spec, process: &str) -> bool {
+    spec.processes.get(process).is_some_and(|p| p.exclusive || p.order == Order::StopFirst)
 }
 
 /// The steps of one process from `old` running instances to `wanted` new ones. `weighs`: its requests can be

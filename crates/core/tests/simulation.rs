@@ -12,7 +12,7 @@ use temps_core::apply::apply;
 use temps_core::assignment::{assignment, served_everywhere};
 use temps_core::command::{Command, ENTRY_VERSION, Entry, Made};
 use temps_core::model::{
-    CanaryStep, Cause, ClusterState, NodeId, Order, Phase, ReleaseCommand, Schema, Spec, Strategy,
+    CanaryStep, Cause, ClusterState, NodeId, Order, Phase, ReleaseCommand, Schema, Spec, Strategy, What,
 };
 use temps_core::plan::plan;
 use temps_core::routes::routes;
@@ -30,13 +30,20 @@ fn storms_are_survived() {
         u64::MAX => (0, number("TEMPS_SIM_SEEDS", 500)),
         one => (one, 1),
     };
-    let mut stale = 0;
+    let (mut stale, mut replaced, mut drained) = (0, 0, 0);
     let mut ended = std::collections::BTreeMap::<&str, u64>::new();
     for seed in first..first + count {
         let result = std::panic::catch_unwind(|| storm(seed));
         match result {
             Ok(world) => {
                 stale += world.stale_plans;
+                replaced += world.replaced;
+                drained += world
+                    .state
+                    .events
+                    .values()
+                    .filter(|e| matches!(e.what, What::NodeDrained { .. }))
+                    .count();
                 for deployment in world.state.deployments.values() {
                     *ended.entry(deployment.phase.word()).or_default() += 1;
                 }
@@ -53,6 +60,8 @@ fn storms_are_survived() {
             assert!(ended.contains_key(word), "no deployment ended {word}: {ended:?}");
         }
         assert!(stale > count, "only {stale} stale plans");
+        assert!(replaced > count / 10, "only {replaced} nodes were removed");
+        assert!(drained > 100, "only {drained} nodes were drained");
     }
 }
 
@@ -76,6 +85,9 @@ fn storm(seed: u64) -> World {
     }
     for node in world.nodes.values_mut().filter(|n| !n.up) {
         node.restart();
+    }
+    for node in world.nodes.keys().copied().collect::<Vec<_>>() {
+        world.write(Command::UncordonNode { node });
     }
     // A release that crashes for ever cannot come to rest: one that works follows.
     let size = world.rng.random_range(1..4);
@@ -119,7 +131,7 @@ fn migrate() -> ReleaseCommand {
 }
 
 fn disturb(world: &mut World) {
-    let node = NodeId(world.rng.random_range(1..=3));
+    let node = world.some_node();
     match world.rng.random_range(0..100) {
         0..4 => {
             let behaviour = match world.rng.random_range(0..13) {
@@ -176,6 +188,15 @@ fn disturb(world: &mut World) {
                 world.write(command);
             }
         }
+        20..22 => {
+            let command = match world.rng.random_range(0..5) {
+                0 => Command::CordonNode { node },
+                1..3 => Command::UncordonNode { node },
+                _ => Command::DrainNode { node },
+            };
+            world.write(command);
+        }
+        22..24 => world.replace(node),
         6..9 => {
             if let Some(node) = world.nodes.get_mut(&node) {
                 node.up = false;
@@ -340,5 +361,128 @@ fn no_command_makes_apply_or_plan_panic() {
             }
         }
         assert_eq!(state.hash().len(), 64);
+    }
+}
+
+/// While nodes are drained, what serves stays within the limits of the release, whatever they are.
+fn serves(state: &ClusterState) -> Result<(), String> {
+    let Some(environment) = state.environment("shop", "production") else { return Ok(()) };
+    let Some(release) = state.release(environment.current) else { return Ok(()) };
+    let wanted = state.wanted(environment, &release.spec, "web");
+    let rules = &release.spec.deploy;
+    let (least, surge) = if rules.strategy == Strategy::Recreate {
+        (wanted, 1)
+    } else if rules.max_unavailable >= wanted {
+        (1, rules.max_surge.max(1))
+    } else {
+        (wanted - rules.max_unavailable, rules.max_surge)
+    };
+    let everywhere = |index: &u64| served_everywhere(state, *index);
+    let all = || state.instances.values();
+    let serving = all().filter(|i| i.serves() && i.admitted.as_ref().is_some_and(everywhere)).count();
+    let admitted = all().filter(|i| i.serves()).count();
+    if serving.max(admitted) < least as usize {
+        return Err(format!("{admitted} serve, at least {least} should"));
+    }
+    let total = all().filter(|i| i.occupies()).count();
+    if total > (wanted + surge) as usize {
+        return Err(format!("{total} run, at most {} may", wanted + surge));
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_drained_node_is_empty_and_enough_serve_meanwhile(
+        seed in any::<u64>(), nodes in 2_u64..5, instances in 1_u32..6, rules in rules(),
+        drains in any::<bool>(), which in 0_usize..4,
+    ) {
+        let mut world = World::new(seed, nodes);
+        let mut wanted = spec(instances, rules.0, rules.1);
+        strategy(&mut world.rng, &mut wanted, which);
+        world.deploy(wanted, if drains { Behaviour::Good } else { Behaviour::NeverDrains });
+        world.settle(10 * 60_000);
+        world.also = serves;
+        let node = world.some_node();
+        world.write(Command::DrainNode { node }).made().unwrap();
+        for _ in 0..3_000 {
+            world.tick();
+        }
+        let left = temps_core::drain::left(&world.state, node);
+        assert!(left.is_empty(), "{left:?}");
+        assert!(world.is_settled());
+        world.check_end();
+        world.also = |_| Ok(());
+        if nodes > 2 || world.state.up().count() > 1 {
+            world.write(Command::RemoveNode { node, force: false }).made().unwrap();
+            assert!(!world.state.nodes.contains_key(&node));
+            world.nodes.remove(&node);
+            world.settle(60_000);
+        }
+    }
+
+    #[test]
+    fn a_rollout_and_a_drain_go_together(
+        seed in any::<u64>(), nodes in 2_u64..5, old in 1_u32..6, new in 1_u32..6, rules in rules(),
+        which in 0_usize..4, ticks in 0_u32..60,
+    ) {
+        let mut world = World::new(seed, nodes);
+        world.deploy(spec(old, 1, 0), Behaviour::Good);
+        world.settle(10 * 60_000);
+        let mut next = spec(new, rules.0, rules.1);
+        strategy(&mut world.rng, &mut next, which);
+        world.deploy(next, Behaviour::Good);
+        for _ in 0..ticks {
+            world.tick();
+        }
+        let node = world.some_node();
+        world.write(Command::DrainNode { node }).made().unwrap();
+        world.settle(20 * 60_000);
+        for _ in 0..600 {
+            world.tick();
+        }
+        let last = world.state.deployments.values().next_back().unwrap();
+        assert_eq!(last.phase, Phase::Succeeded);
+        let left = temps_core::drain::left(&world.state, node);
+        assert!(left.is_empty(), "{left:?}");
+        world.check_end();
+    }
+}
+
+#[test]
+fn a_hold_and_a_pause_do_not_keep_instances_on_a_drained_node() {
+    for (seed, paused) in [(1, false), (2, true), (3, false), (4, true)] {
+        let mut world = World::new(seed, 3);
+        world.deploy(spec(3, 1, 0), Behaviour::Good);
+        world.settle(10 * 60_000);
+        let mut next = spec(3, 1, 0);
+        if !paused {
+            next.deploy.strategy = Strategy::Canary;
+            next.deploy.canary = vec![CanaryStep { weight: 5, hold: 60 * 60_000 }];
+        }
+        let receipt = world.deploy(next, Behaviour::Good);
+        let Ok(Made::Deployment(deployment)) = receipt.made() else { panic!("{receipt:?}") };
+        world.tick();
+        if paused {
+            world.write(Command::Pause { deployment }).made().unwrap();
+        }
+        for _ in 0..200 {
+            world.tick();
+        }
+        let node = NodeId(seed % 3 + 1);
+        world.write(Command::DrainNode { node }).made().unwrap();
+        for _ in 0..600 {
+            world.tick();
+        }
+        let left = temps_core::drain::left(&world.state, node);
+        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(world.state.deployments[&deployment].phase, Phase::Stepping);
+        let of = |new: bool| {
+            let d = &world.state.deployments[&deployment];
+            world.state.instances.values().filter(|i| i.serves() && (i.release == d.to) == new).count()
+        };
+        assert_eq!(of(true) + of(false), if paused { 3 } else { 4 });
     }
 }

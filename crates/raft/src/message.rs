@@ -85,6 +85,11 @@ pub(crate) enum MemberChange {
         /// Which.
         node: u64,
     },
+    /// Another node leads than this one.
+    Yield {
+        /// Which.
+        node: u64,
+    },
     /// A node listens elsewhere now.
     Move {
         /// Which.

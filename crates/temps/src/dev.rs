@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,7 +20,7 @@ use temps_wire::proto::CreateJoinTokenRequest;
 use temps_wire::token::ApiToken;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::server::{admin_token_file, supervisor};
+use crate::server::{REMOVED_CODE, admin_token_file, edge, supervisor};
 
 /// How long a node may take to start.
 const START: Duration = Duration::from_secs(30);
@@ -89,10 +89,14 @@ async fn run(nodes: &mut [DevNode]) -> Result<()> {
             _ = terminate.recv() => return Ok(()),
         }
         for node in nodes.iter_mut() {
-            if let Some(status) = node.ended()? {
-                writeln!(std::io::stderr(), "{}: the server ended ({status}), starting it again", node.name)?;
-                node.start(&[])?;
+            let Some(status) = node.ended()? else { continue };
+            if status.code() == Some(REMOVED_CODE.into()) {
+                writeln!(std::io::stderr(), "{} was removed from the cluster", node.name)?;
+                node.server = None;
+                continue;
             }
+            writeln!(std::io::stderr(), "{}: the server ended ({status}), starting it again", node.name)?;
+            node.start(&[])?;
         }
     }
 }
@@ -217,9 +221,9 @@ impl DevNode {
         Ok(())
     }
 
-    fn ended(&mut self) -> Result<Option<String>> {
+    fn ended(&mut self) -> Result<Option<ExitStatus>> {
         let Some(server) = &mut self.server else { return Ok(None) };
-        Ok(server.try_wait()?.map(|status| status.to_string()))
+        Ok(server.try_wait()?)
     }
 
     async fn wait_for(&mut self, what: &str, ready: impl Fn() -> bool) -> Result<()> {
@@ -260,7 +264,7 @@ impl DevNode {
     fn stop_rest(&self) -> Result<()> {
         if let Ok(text) = fs::read_to_string(self.dir.join("edge.pid")) {
             let pid: i32 = text.trim().parse()?;
-            stop_edge(pid, &self.dir);
+            edge::stop(pid, &self.dir, EDGE_GRACE);
         }
         let runtime = ProcessRuntime::new(ProcessOptions {
             data: self.dir.clone(),
@@ -275,23 +279,5 @@ impl DevNode {
             Ok(())
         };
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(stop)
-    }
-}
-
-/// Ends an edge, if it is still the one of this directory.
-fn stop_edge(pid: i32, dir: &Path) {
-    let is_ours = || {
-        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        words.split(|b| *b == 0).any(|word| word == dir.as_os_str().as_encoded_bytes())
-    };
-    let deadline = Instant::now() + EDGE_GRACE;
-    if is_ours() {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-    }
-    while is_ours() {
-        if Instant::now() > deadline {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-        std::thread::sleep(Duration::from_millis(20));
     }
 }

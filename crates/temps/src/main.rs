@@ -55,7 +55,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nobody is left to tell when stderr is closed.
             let _ = writeln!(std::io::stderr(), "temps: {error:#}");
-            ExitCode::FAILURE
+            let removed = error.downcast_ref::<server::Removed>().is_some();
+            if removed { ExitCode::from(server::REMOVED_CODE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -21,6 +21,7 @@ async fn start(cluster: &Cluster, slot: u32, node: u64) {
         process: "web".to_owned(),
         slot,
         node,
+        why: None,
     };
     let begin = Action::Begin { deployment: DeploymentId(1) };
     let actions = if slot == 0 { vec![begin, action] } else { vec![action] };

@@ -174,6 +174,8 @@ impl LogSource for Paper {
 /// Answers with what it was asked, and remembers who became a member.
 #[derive(Default)]
 pub(super) struct Echo {
+    /// What else was asked of the members, in order.
+    pub(super) asked: Mutex<Vec<String>>,
     pub(super) members: Mutex<Vec<(NodeId, String)>>,
 }
 
@@ -196,6 +198,16 @@ impl Consensus for Echo {
 impl Membership for Echo {
     async fn add_member(&self, node: NodeId, control: String) -> Result<(), String> {
         self.members.lock().unwrap().push((node, control));
+        Ok(())
+    }
+
+    async fn yield_leadership(&self, node: NodeId) -> Result<(), String> {
+        self.asked.lock().unwrap().push(format!("yield {node}"));
+        Ok(())
+    }
+
+    async fn remove_member(&self, node: NodeId) -> Result<(), String> {
+        self.asked.lock().unwrap().push(format!("remove {node}"));
         Ok(())
     }
 }

@@ -3,11 +3,13 @@ use temps_core::model::Role;
 use temps_wire::client::{Api, Client, ClientError};
 use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::{
-    BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, CreateJoinTokenRequest,
-    CreateProjectRequest, CreateTokenRequest, DeployRequest, GetDeploymentRequest, GetMetricsRequest,
-    HasBundleRequest, ListDeploymentsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest,
-    LogsRequest, PauseRequest, PromoteRequest, ResolveImageRequest, ResumeRequest, RollbackRequest,
-    ScaleRequest, SetVariablesRequest, StatusRequest, WatchDeploymentRequest, WhoAmIRequest,
+    BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, CordonNodeRequest,
+    CreateJoinTokenRequest, CreateProjectRequest, CreateTokenRequest, DeployRequest, DrainNodeRequest,
+    ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
+    ListDeploymentsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest, LogsRequest,
+    PauseRequest, PromoteRequest, RemoveNodeRequest, ResolveImageRequest, ResumeRequest, RollbackRequest,
+    ScaleRequest, SetVariablesRequest, StatusRequest, UncordonNodeRequest, WatchDeploymentRequest,
+    WhoAmIRequest,
 };
 use temps_wire::token::ApiToken;
 use tonic::{Response, Status};
@@ -48,6 +50,12 @@ async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
         "create_project" => answered(api.create_project(CreateProjectRequest::default()).await),
         "create_token" => answered(api.create_token(CreateTokenRequest::default()).await),
         "create_join_token" => answered(api.create_join_token(CreateJoinTokenRequest::default()).await),
+        "get_node" => answered(api.get_node(GetNodeRequest::default()).await),
+        "cordon_node" => answered(api.cordon_node(CordonNodeRequest::default()).await),
+        "uncordon_node" => answered(api.uncordon_node(UncordonNodeRequest::default()).await),
+        "drain_node" => answered(api.drain_node(DrainNodeRequest::default()).await),
+        "remove_node" => answered(api.remove_node(RemoveNodeRequest::default()).await),
+        "explain_instance" => answered(api.explain_instance(ExplainInstanceRequest::default()).await),
         other => panic!("the operation {other} is not asked for here"),
     }
 }

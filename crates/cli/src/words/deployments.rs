@@ -11,7 +11,7 @@ use temps_wire::proto::{
     PromoteRequest, ResumeRequest, RollbackRequest,
 };
 
-use super::{Desk, build_log, deployment_number, duration, metrics};
+use super::{Desk, build_log, deployment_number, duration, metrics, why};
 use crate::exit::{Code, Failure, phase_of};
 use crate::screen::{Table, Tone, escape};
 use crate::settings::{Consent, Target};
@@ -57,6 +57,13 @@ pub enum Deployments {
         /// Its number
         #[arg(value_name = "ID", value_parser = deployment_number)]
         number: u64,
+    },
+    /// Tell why an instance exists, and why it was withdrawn or ended
+    #[command(after_help = "Example:\n  temps deployments why i7")]
+    Why {
+        /// The instance, such as i7
+        #[arg(value_name = "INSTANCE", value_parser = why::instance_number)]
+        instance: u64,
     },
     /// Print the log of a deployment's build
     #[command(
@@ -152,6 +159,7 @@ pub(super) async fn run(desk: &mut Desk, word: Deployments) -> Result<Code, Fail
             watch_it(desk, Follow { number, lines, timeout, with_build }).await
         }
         Deployments::Logs { number, follow, tail } => build_log::show(desk, number, follow, tail).await,
+        Deployments::Why { instance } => why::why(desk, instance).await,
         Deployments::Timeline { number } => timeline_of(desk, number).await,
         Deployments::Metrics { number } => metrics::show(desk, number).await,
         Deployments::Cancel { number, consent } => cancel(desk, number, consent).await,

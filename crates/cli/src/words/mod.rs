@@ -17,6 +17,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,14 +1,20 @@
 //! The machines of the cluster.
 
+mod drain;
+mod remove;
+
 use serde_json::json;
 use temps_core::text;
-use temps_wire::client::Client;
-use temps_wire::proto::{ListNodesRequest, Node};
+use temps_wire::client::{Api, Client};
+use temps_wire::proto::{
+    CordonNodeRequest, GetNodeRequest, ListNodesRequest, Node, NodeDetail, UncordonNodeRequest,
+};
 
 use super::Desk;
 use crate::exit::{Code, Failure};
-use crate::json;
 use crate::screen::{Table, escape};
+use crate::settings::Consent;
+use crate::{json, timeline};
 
 /// Words behind `nodes`.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -22,24 +28,125 @@ pub enum Nodes {
         #[arg(value_name = "NODE")]
         name: String,
     },
+    /// Place nothing new on a machine; what runs there goes on
+    Cordon {
+        /// Its name, or its number such as n2
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
+    /// Place instances on a machine again, after cordon or drain
+    Uncordon {
+        /// Its name, or its number such as n2
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
+    /// Move everything that runs on a machine elsewhere, without a failed request, and place nothing new there
+    #[command(after_help = DRAIN_HELP)]
+    Drain {
+        /// Its name, or its number such as n2
+        #[arg(value_name = "NODE")]
+        name: String,
+        #[command(flatten)]
+        waiting: drain::Waiting,
+    },
+    /// Remove a machine from the cluster for good: a drained one, or one that is lost
+    #[command(visible_alias = "remove", after_help = REMOVE_HELP)]
+    Rm {
+        /// Its name, or its number such as n2
+        #[arg(value_name = "NODE")]
+        name: String,
+        /// Although data is lost: volumes that are there, or a release that only it stores
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        consent: Consent,
+    },
 }
+
+const DRAIN_HELP: &str = "Each instance is replaced elsewhere before it is withdrawn and finishes what it has begun; those with \
+    order = \"stop_first\" or exclusive stop first. It is refused where something can run nowhere else.\n\n\
+    Exit codes:\n  0    nothing is left\n  5    something is left when the time is up; it goes on\n  6    refused, or uncordoned meanwhile\n  130  interrupted; it goes on";
+
+const REMOVE_HELP: &str = "A machine that is up has to be drained first. One that is lost can be removed as it is; should it come \
+    back, it is refused and what it runs ends. Its name is free again, its number is not.\n\n\
+    Example:\n  temps nodes drain n2 && temps nodes rm n2 -y";
 
 pub(super) async fn run(desk: &mut Desk, word: Nodes) -> Result<Code, Failure> {
     let nodes = all(&desk.client()?).await?;
     match word {
         Nodes::List if desk.screen.is_json() => {
             desk.screen.object(&json!({ "nodes": nodes.iter().map(json::node).collect::<Vec<_>>() }))?;
+            Ok(Code::Live)
         }
-        Nodes::List => desk.screen.say(&table(&nodes))?,
-        Nodes::Show { name } => {
-            let node = find(&nodes, &name)?;
-            if desk.screen.is_json() {
-                desk.screen.object(&json::node(node))?;
-            } else {
-                desk.screen.say(&facts(node))?;
-            }
+        Nodes::List => {
+            desk.screen.say(&table(&nodes))?;
+            Ok(Code::Live)
+        }
+        Nodes::Show { name } => show(desk, find(&nodes, &name)?.id).await,
+        Nodes::Cordon { name } => mark(desk, find(&nodes, &name)?, Mark::Cordon).await,
+        Nodes::Uncordon { name } => mark(desk, find(&nodes, &name)?, Mark::Uncordon).await,
+        Nodes::Drain { name, waiting } => drain::drain(desk, find(&nodes, &name)?, waiting).await,
+        Nodes::Rm { name, force, consent } => {
+            remove::remove(desk, find(&nodes, &name)?, force, consent).await
         }
     }
+}
+
+async fn show(desk: &mut Desk, node: u64) -> Result<Code, Failure> {
+    let request = GetNodeRequest { node };
+    let detail = desk.client()?.call(|mut api| async move { api.get_node(request).await }).await?;
+    if desk.screen.is_json() {
+        desk.screen.object(&json::node_detail(&detail))?;
+        return Ok(Code::Live);
+    }
+    desk.screen.say(&facts(&detail.node.clone().unwrap_or_default()))?;
+    desk.screen.say(&left(&detail))?;
+    let (zone, paint) = (desk.screen.look.zone.clone(), desk.screen.look.out);
+    for event in &detail.events {
+        desk.screen.say(&timeline::line(event, &zone, paint))?;
+    }
+    Ok(Code::Live)
+}
+
+/// What is left on a machine that is drained, or nothing.
+fn left(detail: &NodeDetail) -> String {
+    let draining = detail.node.as_ref().is_some_and(|n| n.draining);
+    let shown = detail.left.iter().filter(|_| draining);
+    let lines = shown.map(|left| format!("  Left      {}: {}\n", drain::called(left), escape(&left.why)));
+    lines.collect()
+}
+
+/// How a machine is marked for placement.
+#[derive(Clone, Copy, Debug)]
+enum Mark {
+    Cordon,
+    Uncordon,
+}
+
+async fn mark(desk: &mut Desk, node: &Node, mark: Mark) -> Result<Code, Failure> {
+    let id = node.id;
+    let call = |mut api: Api| async move {
+        match mark {
+            Mark::Cordon => api.cordon_node(CordonNodeRequest { node: id }).await,
+            Mark::Uncordon => api.uncordon_node(UncordonNodeRequest { node: id }).await,
+        }
+    };
+    let changed = desk.client()?.call(call).await?;
+    if desk.screen.is_json() {
+        let cordoned = matches!(mark, Mark::Cordon);
+        let value = json!({ "node": node.name, "cordoned": cordoned, "no_change": changed.no_change });
+        desk.screen.object(&value)?;
+        return Ok(Code::Live);
+    }
+    let name = escape(&node.name);
+    desk.screen.say(&match (mark, changed.no_change) {
+        (Mark::Cordon, false) => {
+            format!("{name} is cordoned: nothing new is placed there, what runs goes on.")
+        }
+        (Mark::Cordon, true) => format!("{name} is cordoned already."),
+        (Mark::Uncordon, false) => format!("{name} takes instances again; none moves back by itself."),
+        (Mark::Uncordon, true) => format!("{name} is not cordoned."),
+    })?;
     Ok(Code::Live)
 }
 
@@ -108,10 +215,13 @@ fn facts(n: &Node) -> String {
     std::iter::once(escape(&n.name)).chain(lines).collect::<Vec<_>>().join("\n")
 }
 
-fn status(n: &Node) -> String {
+pub(super) fn status(n: &Node) -> String {
     let mut words = vec![n.status.as_str()];
-    if n.cordoned {
-        words.push("cordoned");
+    match (n.drained, n.draining, n.cordoned) {
+        (true, _, _) => words.push("drained"),
+        (false, true, _) => words.push("draining"),
+        (false, false, true) => words.push("cordoned"),
+        (false, false, false) => {}
     }
     if !n.trouble.is_empty() {
         words.push("trouble");

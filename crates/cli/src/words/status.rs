@@ -1,9 +1,9 @@
 //! What runs and where.
 
 use serde_json::json;
-use temps_wire::proto::{EnvironmentStatus, StatusRequest};
+use temps_wire::proto::{EnvironmentStatus, Node, StatusRequest};
 
-use super::Desk;
+use super::{Desk, nodes};
 use crate::exit::{Code, Failure};
 use crate::screen::{Table, escape};
 use crate::settings::Target;
@@ -32,17 +32,25 @@ pub(super) async fn run(desk: &mut Desk, args: Status) -> Result<Code, Failure> 
         .await?;
     if desk.screen.is_json() {
         let all: Vec<_> = answer.environments.iter().map(json::environment).collect();
-        desk.screen.object(&json!({ "environments": all }))?;
+        let nodes: Vec<_> = answer.nodes.iter().map(json::node).collect();
+        desk.screen.object(&json!({ "environments": all, "nodes": nodes }))?;
         return Ok(Code::Live);
     }
     if answer.environments.is_empty() {
         desk.screen.note("nothing is deployed");
     }
-    let texts: Vec<String> = answer.environments.iter().map(text).collect();
+    let mut texts: Vec<String> = answer.environments.iter().map(text).collect();
+    texts.extend(answer.nodes.iter().map(node));
     if !texts.is_empty() {
         desk.screen.say(&texts.join("\n\n"))?;
     }
     Ok(Code::Live)
+}
+
+/// A machine that does not simply take part.
+fn node(n: &Node) -> String {
+    let noun = if n.instances == 1 { "instance" } else { "instances" };
+    format!("node {} is {} ({} {noun})", escape(&n.name), nodes::status(n), n.instances)
 }
 
 /// One environment.

@@ -3,6 +3,7 @@
 mod building;
 mod deploying;
 mod fidelity;
+mod nodes;
 mod others;
 mod town;
 

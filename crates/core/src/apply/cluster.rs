@@ -36,6 +36,8 @@ impl Change<'_> {
             version: new.version.clone(),
             status: NodeStatus::Up,
             cordoned: false,
+            draining: false,
+            drained: false,
             applied: 0,
             boot: 0,
             seq: 0,
@@ -135,17 +137,7 @@ impl Change<'_> {
                     NodeStatus::Lost => What::NodeLost { node: *id },
                     NodeStatus::Up => What::NodeReturned { node: *id },
                 };
-                self.emit(None, None, what.clone());
-                let affected: Vec<_> = self
-                    .state
-                    .deployments
-                    .values()
-                    .filter(|d| d.phase.is_live())
-                    .map(|d| (d.id, d.environment))
-                    .collect();
-                for (deployment, environment) in affected {
-                    self.emit(Some(deployment), Some(environment), what.clone());
-                }
+                self.tell_all(&what);
             }
         }
         self.time_drains();

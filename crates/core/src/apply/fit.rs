@@ -42,6 +42,21 @@ impl Change<'_> {
                     .join(", "),
             )));
         }
+        let able = || all().filter(|n| n.can_run(runtime) && n.has_labels(require));
+        if able().all(|n| n.cordoned) {
+            let names: Vec<_> = able().map(|n| n.name.as_str()).collect();
+            return Err(invalid(format!(
+                "every node that could run it is cordoned ({}); take one back with `temps nodes uncordon`",
+                names.join(", ")
+            )));
+        }
+        let home = known.and_then(|e| e.home).filter(|_| !spec.volumes.is_empty());
+        if let Some(home) = home.and_then(|id| self.state.nodes.get(&id)).filter(|n| n.cordoned) {
+            return Err(invalid(format!(
+                "its volumes are on {}, which is cordoned; take it back with `temps nodes uncordon {}`",
+                home.name, home.name
+            )));
+        }
         self.check_space(known, source, spec)
     }
 

@@ -5,6 +5,7 @@
 mod cluster;
 mod control;
 mod fit;
+mod nodes;
 mod operator;
 mod planned;
 mod prune;
@@ -33,6 +34,9 @@ pub fn apply(state: &mut ClusterState, index: Index, entry: &Entry) -> Receipt {
     }
     let mut change = Change { state, index, wall: entry.wall, by: &entry.by, place: 0 };
     let outcome = change.run(&entry.command).unwrap_or_else(Outcome::Rejected);
+    if matches!(outcome, Outcome::Done(_)) {
+        change.tell_drained();
+    }
     if matches!(outcome, Outcome::Done(_)) && concerns_planner(&entry.command) {
         state.revision += 1;
     }
@@ -64,6 +68,10 @@ fn concerns_planner(command: &Command) -> bool {
         | Command::Promote { .. }
         | Command::Scale { .. }
         | Command::SetVariables { .. }
+        | Command::CordonNode { .. }
+        | Command::UncordonNode { .. }
+        | Command::DrainNode { .. }
+        | Command::RemoveNode { .. }
         | Command::Plan { .. }
         | Command::Liveness { .. } => true,
     }
@@ -101,6 +109,10 @@ impl Change<'_> {
             Command::SetVariables { project, environment, set, remove } => {
                 self.set_variables(project, environment, set, remove)
             }
+            Command::CordonNode { node } => self.cordon(*node),
+            Command::UncordonNode { node } => self.uncordon(*node),
+            Command::DrainNode { node } => self.drain_node(*node),
+            Command::RemoveNode { node, force } => self.remove_node(*node, *force),
             Command::Plan { seen, actions } => self.planned(*seen, actions),
             Command::Report { node, boot, seq, observations } => {
                 self.report(*node, *boot, *seq, observations)

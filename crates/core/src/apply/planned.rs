@@ -6,7 +6,7 @@ use crate::command::{Action, Rejection};
 use crate::judging;
 use crate::model::{
     Cause, Deployment, DeploymentId, EnvironmentId, Instance, InstanceId, Kind, Millis, NodeId, Phase,
-    Progress, RELEASE_PROCESS, ReleaseId, Seen, Source, Step, Want, What,
+    Progress, RELEASE_PROCESS, Reason, ReleaseId, Seen, Source, Step, Story, Told, Want, What,
 };
 use crate::schema::{self, Migration};
 use crate::strategy;
@@ -29,15 +29,18 @@ impl Change<'_> {
     fn act(&mut self, action: &Action) {
         match action {
             Action::Begin { deployment } => self.begin(*deployment),
-            Action::Start { environment, deployment, release, process, slot, node } => {
-                self.start(*environment, *deployment, *release, process, *slot, *node);
+            Action::Start { environment, deployment, release, process, slot, node, why } => {
+                if let Some(id) = self.start(*environment, *deployment, *release, process, *slot, *node) {
+                    let told = self.told(why);
+                    self.state.instances.entry(id).and_modify(|i| i.story.started = told);
+                }
             }
             Action::Build { deployment, node } => self.build(*deployment, *node),
             Action::RunReleaseCommand { deployment, node } => self.run_release_command(*deployment, *node),
             Action::Proceed { deployment } => self.proceed(*deployment),
             Action::Admit { instance } => self.admit(*instance),
-            Action::Drain { instance } => self.drain(*instance),
-            Action::Stop { instance } => self.stop(*instance),
+            Action::Drain { instance, why } => self.drain(*instance, why),
+            Action::Stop { instance, why } => self.stop(*instance, why),
             Action::Advance { deployment, process } => {
                 self.advance(*deployment, process);
             }
@@ -260,9 +263,11 @@ impl Change<'_> {
         }
         self.state.last.instance += 1;
         let instance = InstanceId(self.state.last.instance);
+        let started = self.told(&Some(Reason::ReleaseCommand { deployment: id }));
         let created = Instance {
             deployment: Some(id),
             created_at: self.state.clock,
+            story: Story { started, ..Story::default() },
             ..Instance::new(instance, environment, release, RELEASE_PROCESS, node)
         };
         self.state.instances.insert(instance, created);
@@ -287,10 +292,10 @@ impl Change<'_> {
         process: &str,
         slot: u32,
         node: NodeId,
-    ) {
+    ) -> Option<InstanceId> {
         let known = self.state.releases.contains_key(&release) && self.state.nodes.contains_key(&node);
         if !known || !self.settle_in(environment, release, node) {
-            return;
+            return None;
         }
         self.state.last.instance += 1;
         let id = InstanceId(self.state.last.instance);
@@ -302,6 +307,12 @@ impl Change<'_> {
         };
         self.state.instances.insert(id, instance);
         self.emit_live(environment, What::Starting { instance: id, node });
+        Some(id)
+    }
+
+    /// A decision of this entry.
+    fn told(&self, why: &Option<Reason>) -> Option<Told> {
+        why.clone().map(|why| Told { index: self.index, wall: self.wall, why })
     }
 
     fn admit(&mut self, id: InstanceId) {
@@ -315,11 +326,12 @@ impl Change<'_> {
         self.emit_live(environment, What::Admitted { instance: id, node });
     }
 
-    fn drain(&mut self, id: InstanceId) {
-        let index = self.index;
+    fn drain(&mut self, id: InstanceId, why: &Option<Reason>) {
+        let (index, told) = (self.index, self.told(why));
         let Some(found) = self.state.instances.get_mut(&id).filter(|i| i.want == Want::Run) else { return };
         found.want = Want::Drain;
         found.withdrawn = Some(index);
+        found.story.withdrawn = told;
         self.give_time(id, UNHEARD);
     }
 
@@ -348,11 +360,12 @@ impl Change<'_> {
         }
     }
 
-    fn stop(&mut self, id: InstanceId) {
-        let index = self.index;
+    fn stop(&mut self, id: InstanceId, why: &Option<Reason>) {
+        let (index, told) = (self.index, self.told(why));
         let Some(found) = self.state.instances.get_mut(&id).filter(|i| i.want < Want::Stop) else { return };
         found.want = Want::Stop;
         found.withdrawn.get_or_insert(index);
+        found.story.stopped = told;
     }
 
     fn watch(&mut self, id: DeploymentId) {

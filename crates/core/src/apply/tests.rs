@@ -10,6 +10,7 @@ use crate::model::{
 };
 
 mod containers;
+mod nodes;
 
 struct Cluster {
     state: ClusterState,
@@ -213,7 +214,15 @@ fn old_and_doubled_reports_change_nothing() {
     let release = cluster.state.deployments[&deployment].to;
     let environment = cluster.state.deployments[&deployment].environment;
     let (process, node) = ("web".to_owned(), NodeId(1));
-    cluster.act(Action::Start { environment, deployment: Some(deployment), release, process, slot: 0, node });
+    cluster.act(Action::Start {
+        environment,
+        deployment: Some(deployment),
+        release,
+        process,
+        slot: 0,
+        node,
+        why: None,
+    });
     let sight = |seen, exit: Option<Exit>| Observation::Instance {
         instance: InstanceId(1),
         seen,

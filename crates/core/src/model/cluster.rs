@@ -43,6 +43,12 @@ pub struct Node {
     pub status: NodeStatus,
     /// No new instances are placed on it.
     pub cordoned: bool,
+    /// What runs there is moved elsewhere; then it is cordoned, too.
+    #[serde(default)]
+    pub draining: bool,
+    /// It was drained, and nothing was left on it.
+    #[serde(default)]
+    pub drained: bool,
     /// The newest log index whose table its edge serves, as far as anybody had to know.
     pub applied: Index,
     /// The start of its server that sent the newest report, and that report's number: older ones are dropped.
@@ -181,6 +187,9 @@ pub struct ClusterState {
     pub last: LastIds,
     /// Machines.
     pub nodes: BTreeMap<NodeId, Node>,
+    /// Names of machines that were removed: what happened goes on calling them so.
+    #[serde(default)]
+    pub removed: BTreeMap<NodeId, String>,
     /// Projects.
     pub projects: BTreeMap<ProjectId, Project>,
     /// Environments.

@@ -237,6 +237,41 @@ pub enum What {
         /// Which.
         node: NodeId,
     },
+    /// Nothing new is placed on a node.
+    NodeCordoned {
+        /// Which.
+        node: NodeId,
+        /// Who asked.
+        by: String,
+    },
+    /// A node takes instances again.
+    NodeUncordoned {
+        /// Which.
+        node: NodeId,
+        /// Who asked.
+        by: String,
+    },
+    /// What runs on a node is moved elsewhere.
+    NodeDraining {
+        /// Which.
+        node: NodeId,
+        /// Who asked.
+        by: String,
+    },
+    /// Nothing is left on a node that is drained.
+    NodeDrained {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node was removed for good.
+    NodeRemoved {
+        /// Which.
+        node: NodeId,
+        /// Its name: the cluster knows no node of that number any more.
+        name: String,
+        /// Who asked.
+        by: String,
+    },
 }
 
 impl What {
@@ -270,7 +305,12 @@ impl What {
             | What::Scaled { .. }
             | What::NodeLost { .. }
             | What::NodeReturned { .. }
-            | What::NodeJoined { .. } => None,
+            | What::NodeJoined { .. }
+            | What::NodeCordoned { .. }
+            | What::NodeUncordoned { .. }
+            | What::NodeDraining { .. }
+            | What::NodeDrained { .. }
+            | What::NodeRemoved { .. } => None,
         }
     }
 
@@ -343,6 +383,13 @@ impl What {
             What::NodeLost { node } => format!("Node {} lost", name(*node)),
             What::NodeReturned { node } => format!("Node {} returned", name(*node)),
             What::NodeJoined { node } => format!("Node {} joined", name(*node)),
+            What::NodeCordoned { node, by } => format!("Node {} cordoned by {by}", name(*node)),
+            What::NodeUncordoned { node, by } => format!("Node {} uncordoned by {by}", name(*node)),
+            What::NodeDraining { node, by } => {
+                format!("Node {} draining, asked by {by}: what runs there moves", name(*node))
+            }
+            What::NodeDrained { node } => format!("Node {} drained, nothing is left there", name(*node)),
+            What::NodeRemoved { name, by, .. } => format!("Node {name} removed by {by}"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::{DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ReleaseId};
+use super::reason::Story;
 
 /// What the planner wants. It only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -143,6 +144,9 @@ pub struct Instance {
     pub lost_at: Option<Millis>,
     /// When it was created, on the cluster clock.
     pub created_at: Millis,
+    /// What was decided about it, and why.
+    #[serde(default)]
+    pub story: Story,
 }
 
 impl Instance {
@@ -180,6 +184,7 @@ impl Instance {
             lost: false,
             lost_at: None,
             created_at: 0,
+            story: Story::default(),
         }
     }
 

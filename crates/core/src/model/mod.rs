@@ -10,6 +10,7 @@ mod finding;
 mod id;
 mod instance;
 mod query;
+mod reason;
 mod spec;
 mod traffic;
 
@@ -24,6 +25,7 @@ pub use evidence::{Allowed, Evidence, MILLION, Pair, Score, Second, Share};
 pub use finding::{Finding, Verdict, percent};
 pub use id::{DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId, TokenId};
 pub use instance::{Endpoint, Exit, Instance, Seen, Want};
+pub use reason::{Reason, Story, Told};
 pub use spec::{
     CanaryStep, DEFAULT_PORT, DeployRules, Health, Opaque, Order, Placement, ProcessSpec, RELEASE_PROCESS,
     ReleaseCommand, RollbackRules, RouteRules, Schema, Spec, Strategy, Variables,

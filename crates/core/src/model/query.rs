@@ -93,12 +93,18 @@ impl ClusterState {
     /// What a node is called; its number where it is not known.
     #[must_use]
     pub fn node_name(&self, id: NodeId) -> String {
-        self.nodes.get(&id).map_or_else(|| id.to_string(), |node| node.name.clone())
+        let known = self.nodes.get(&id).map(|node| &node.name);
+        known.or_else(|| self.removed.get(&id)).map_or_else(|| id.to_string(), Clone::clone)
     }
 
     /// Nodes that count.
     pub fn up(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values().filter(|n| n.status == NodeStatus::Up)
+    }
+
+    /// Nodes that count and are not being emptied.
+    pub fn staying(&self) -> impl Iterator<Item = &Node> {
+        self.up().filter(|n| !n.draining)
     }
 
     /// Succeeded deployments that an environment can go back to, newest first: their release is known,

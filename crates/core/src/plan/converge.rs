@@ -3,17 +3,32 @@
 //!
 //! Rollout, rollback, scaling and repair are all this one function with different goals.
 
+use super::leave::{self, leaves};
+use super::reason;
 use super::{Plan, place, serving};
 use crate::assignment::grace;
 use crate::command::Action;
 use crate::model::{
     ClusterState, Deployment, DeploymentId, Environment, Instance, Millis, ReleaseId, Seen, Want,
 };
-use crate::strategy::{Limits, limits};
+use crate::strategy::{Limits, limits, stops_first};
 
 /// A node that is cut off stops what is exclusive after the lease, as the leader counts it as lost after the
 /// lease; this is for the difference between their clocks and for a slow machine, beyond the stop grace.
-const UNHEARD_STOP: Millis = 5_000;
+pub(crate) const UNHEARD_STOP: Millis = 5_000;
+
+/// On what way a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// No deployment concerns it.
+    Settled,
+    /// A step of a deployment.
+    Step { deployment: DeploymentId, step: u32, of: u32 },
+    /// A deployment, past its steps.
+    Rest { deployment: DeploymentId },
+    /// A deployment is taken back.
+    Back { deployment: DeploymentId },
+}
 
 /// Where one process is to go.
 #[derive(Debug)]
@@ -22,6 +37,7 @@ pub(super) struct Goal<'a> {
     pub(super) process: &'a str,
     /// The release that is to run; none: nothing is.
     pub(super) release: Option<ReleaseId>,
+    pub(super) course: Course,
     /// On whose behalf instances are started.
     pub(super) deployment: Option<DeploymentId>,
     /// Instances of the release that are to serve.
@@ -30,11 +46,15 @@ pub(super) struct Goal<'a> {
     pub(super) keep: u32,
     /// The release that fills up those that stay, should one of them end.
     pub(super) refill: Option<ReleaseId>,
+    /// The step lasts, so that instances that stay and whose node is emptied are moved meanwhile.
+    pub(super) waits: bool,
     /// The release is being judged: ends of its instances lead to a rollback, not to slower starts.
     pub(super) judged: bool,
     /// The whole number wanted, from which the limits are counted.
     pub(super) wanted: u32,
     pub(super) limits: Limits,
+    /// An instance ends before the one that takes its place starts.
+    pub(super) stops_first: bool,
     /// How many may run at once.
     pub(super) most: u32,
     /// Never two at a time: how long after its node was lost an instance may still run.
@@ -56,13 +76,16 @@ impl<'a> Goal<'a> {
             environment,
             process,
             release,
+            course: deployment.map_or(Course::Settled, |deployment| Course::Rest { deployment }),
             deployment,
             ready: wanted,
             keep: 0,
             refill: None,
+            waits: false,
             judged: false,
             wanted,
             limits: spec.map_or_else(Limits::default, |s| limits(s, process)),
+            stops_first: spec.is_some_and(|s| stops_first(s, process)),
             most: 0,
             exclusive: spec
                 .and_then(|s| s.processes.get(process).map(|p| (s, p)))
@@ -103,7 +126,12 @@ impl<'a> Goal<'a> {
         self.keep == 0 && self.refill.is_none()
     }
 
-    fn is_ours(&self, instance: &Instance) -> bool {
+    /// The fewest that serve. A step on the way to more has fewer than are wanted in the end.
+    pub(super) fn least(&self, limits: Limits) -> u32 {
+        self.wanted.min(self.ready.saturating_add(self.keep)).saturating_sub(limits.unavailable)
+    }
+
+    pub(super) fn is_ours(&self, instance: &Instance) -> bool {
         Some(instance.release) == self.release
     }
 }
@@ -135,46 +163,60 @@ pub(super) fn converge(state: &ClusterState, goal: &Goal<'_>, now: Millis, plan:
 
 /// Takes instances that are too many out of the tables, as far as enough others serve.
 fn withdraw(state: &ClusterState, goal: &Goal<'_>, running: &[&Instance], plan: &mut Plan) {
-    let least = goal.wanted.saturating_sub(goal.limits.unavailable) as usize;
+    let least = goal.least(goal.limits) as usize;
     let mut serving_now: Vec<_> = serving(state, goal).map(|i| i.id).collect();
     let (ours, mut others): (Vec<&Instance>, Vec<&Instance>) = running.iter().partition(|i| goal.is_ours(i));
 
     // What never served can go at once, unless it is on its way to fill a place that stays.
     let never = |i: &&Instance| i.admitted.is_none() && Some(i.release) != goal.refill;
     for instance in others.iter().filter(|i| never(i)) {
-        plan.actions.push(Action::Stop { instance: instance.id });
+        let why = Some(reason::of_surplus(state, goal, instance, running));
+        plan.actions.push(Action::Stop { instance: instance.id, why });
     }
     others.retain(|i| !never(i));
 
     let mut surplus = Vec::new();
     let excess = others.len().saturating_sub(goal.keep as usize);
-    surplus.extend(in_order_of_leaving(state, others).into_iter().take(excess));
-    let healthy = ours.iter().filter(|i| i.seen != Seen::Unready).count();
+    let mut others = in_order_of_leaving(state, others);
+    surplus.extend(others.drain(..excess));
+    // What leaves its node goes for that reason.
+    let (moved, ours): (Vec<&Instance>, Vec<&Instance>) = ours.into_iter().partition(|i| leaves(state, i));
+    let (unhealthy, healthy): (Vec<&Instance>, Vec<&Instance>) =
+        ours.into_iter().partition(|i| i.seen == Seen::Unready);
     let wanted = goal.wanted as usize;
-    let excess = if healthy >= wanted { ours.len().saturating_sub(wanted) } else { 0 };
-    if goal.limits.surge == 0 && goal.settled() {
-        // There is no room beside an unhealthy one for the one that replaces it.
-        surplus.extend(ours.iter().copied().filter(|i| i.seen == Seen::Unready));
+    let ready = healthy.iter().filter(|i| i.seen == Seen::Ready).count();
+    // There may be no room beside an unhealthy one for the one that replaces it; else that is ready first.
+    if ready >= wanted || goal.limits.surge == 0 && goal.settled() {
+        surplus.extend(unhealthy);
     }
-    surplus.extend(in_order_of_leaving(state, ours).into_iter().take(excess));
+    let excess = healthy.len().saturating_sub(wanted);
+    surplus.extend(in_order_of_leaving(state, healthy).into_iter().take(excess));
 
     for instance in surplus {
+        let why = Some(reason::of_surplus(state, goal, instance, running));
         if instance.admitted.is_none() {
-            plan.actions.push(Action::Stop { instance: instance.id });
+            plan.actions.push(Action::Stop { instance: instance.id, why });
             continue;
         }
         let serves = serving_now.contains(&instance.id);
         let left = serving_now.len() - usize::from(serves);
         // An unhealthy instance is still better than none at all, where there must be one.
-        let enough = if serves { left >= least } else { left > 0 || least == 0 };
+        let enough = if serves {
+            left >= least && (left > 0 || goal.limits.to_none || goal.wanted == 0)
+        } else {
+            left > 0 || least == 0
+        };
         if enough {
             serving_now.retain(|id| *id != instance.id);
-            plan.actions.push(Action::Drain { instance: instance.id });
+            plan.actions.push(Action::Drain { instance: instance.id, why });
         }
     }
+    leave::leave(state, goal, &moved, goal.ready, &mut serving_now, plan);
+    others.retain(|i| goal.waits && leaves(state, i));
+    leave::leave(state, goal, &others, goal.keep, &mut serving_now, plan);
 }
 
-/// Those that serve nobody first, then those on the fullest node, then the newest place.
+/// Those that leave their node first, then those that serve nobody, then those on the fullest node, then the newest place.
 fn in_order_of_leaving<'a>(state: &ClusterState, mut instances: Vec<&'a Instance>) -> Vec<&'a Instance> {
     let on_node = |i: &Instance| {
         let same =
@@ -187,7 +229,7 @@ fn in_order_of_leaving<'a>(state: &ClusterState, mut instances: Vec<&'a Instance
             (Some(_), Seen::Unready) => 1,
             (Some(_), _) => 2,
         };
-        (rank, std::cmp::Reverse(on_node(i)), std::cmp::Reverse(i.slot), i.id)
+        (!leaves(state, i), rank, std::cmp::Reverse(on_node(i)), std::cmp::Reverse(i.slot), i.id)
     });
     instances
 }
@@ -203,17 +245,21 @@ fn start(
     if goal.limits.alone && all.iter().any(|i| !goal.is_ours(i)) {
         return;
     }
-    let mut room = (goal.most as usize).saturating_sub(all.len() + may_still_run(state, goal, now, plan));
+    let most = leave::most(state, goal, running) as usize;
+    let mut room = most.saturating_sub(all.len() + may_still_run(state, goal, now, plan));
     let mut planned = place::Planned::default();
 
-    let kept = running.iter().filter(|i| !goal.is_ours(i)).count();
-    let fill = (goal.keep as usize).saturating_sub(kept);
+    let kept = || running.iter().filter(|i| !goal.is_ours(i));
+    let keep = goal.keep as usize;
+    let fill = keep.saturating_sub(kept().count());
+    let staying = kept().filter(|i| !leaves(state, i)).count();
+    let moved = if goal.waits { keep.saturating_sub(staying) - fill } else { 0 };
     // Outside a rollout an unhealthy instance is replaced; within one it is judged.
     let replaces = |i: &Instance| goal.settled() && i.seen == Seen::Unready;
-    let ours: Vec<_> = running.iter().filter(|i| goal.is_ours(i) && !replaces(i)).collect();
-    let missing = (goal.ready as usize).saturating_sub(ours.len());
+    let stays = |i: &Instance| goal.is_ours(i) && !replaces(i) && !leaves(state, i);
+    let missing = (goal.ready as usize).saturating_sub(running.iter().filter(|i| stays(i)).count());
 
-    for (release, count) in [(goal.refill, fill), (goal.release, missing)] {
+    for (release, count) in [(goal.refill, fill), (goal.release, missing), (goal.refill, moved)] {
         let Some(release) = release else { continue };
         let judged = goal.judged && Some(release) == goal.release;
         if count > 0 && !judged && !plan.due(now, goal.environment.backoff_until) {
@@ -234,6 +280,7 @@ fn start(
                 process: goal.process.to_owned(),
                 slot,
                 node,
+                why: Some(reason::of_start(state, goal, release, slot)),
             });
         }
     }

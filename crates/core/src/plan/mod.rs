@@ -2,16 +2,19 @@
 
 mod converge;
 mod judge;
+mod leave;
 mod place;
 mod prepare;
+mod reason;
 
 use crate::command::Action;
 use crate::model::{
-    Cause, ClusterState, Deployment, Environment, Instance, Millis, Phase, RELEASE_PROCESS, ReleaseId, Seen,
-    Want,
+    Cause, ClusterState, Deployment, Environment, Instance, Millis, Phase, RELEASE_PROCESS, Reason,
+    ReleaseId, Seen, Want,
 };
 use crate::strategy::{limits, peak};
-use converge::{Goal, converge};
+pub(crate) use converge::UNHEARD_STOP;
+use converge::{Course, Goal, converge};
 
 /// What to do now, and when to look again although nothing happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,16 +61,18 @@ pub fn plan(state: &ClusterState, now: Millis) -> Plan {
 /// Stops what has drained, timed out or ended.
 fn finish(state: &ClusterState, environment: &Environment, now: Millis, plan: &mut Plan) {
     for instance in state.instances.values().filter(|i| i.environment == environment.id && !i.lost) {
-        let stop = match instance.want {
-            Want::Run => instance.seen == Seen::Exited,
+        let exited = instance.seen == Seen::Exited;
+        let why = match instance.want {
+            Want::Run | Want::Drain if exited => Some(Reason::Exited),
+            Want::Drain if instance.drained => Some(Reason::Drained),
             Want::Drain => {
-                let deadline = instance.drain_deadline.unwrap_or(now);
-                instance.seen == Seen::Exited || instance.drained || plan.due(now, deadline)
+                let due = plan.due(now, instance.drain_deadline.unwrap_or(now));
+                due.then_some(Reason::TimedOut)
             }
-            Want::Stop | Want::Gone => false,
+            Want::Run | Want::Stop | Want::Gone => None,
         };
-        if stop {
-            plan.actions.push(Action::Stop { instance: instance.id });
+        if why.is_some() {
+            plan.actions.push(Action::Stop { instance: instance.id, why });
         }
     }
 }
@@ -188,6 +193,11 @@ fn step(
     goal.ready = step.ready;
     goal.keep = step.keep_old;
     goal.refill = live.from;
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let (at, of) = (number(progress.at).saturating_add(1), number(progress.steps.len()));
+    goal.course = Course::Step { deployment: live.id, step: at, of };
+    // Otherwise the next step moves what is on a node that is emptied.
+    goal.waits = step.hold > 0 || live.paused.is_some();
     if !converge(state, &goal, now, plan) || live.paused.is_some() {
         return false;
     }
@@ -210,11 +220,13 @@ fn revert(state: &ClusterState, environment: &Environment, live: &Deployment, no
     if let Some(command) = command {
         complete = false;
         if command.want == Want::Run {
-            plan.actions.push(Action::Stop { instance: command.id });
+            let why = Some(Reason::TakenBack { deployment: live.id });
+            plan.actions.push(Action::Stop { instance: command.id, why });
         }
     }
     for process in processes(state, environment, live.from) {
         let mut goal = Goal::whole(state, environment, &process, live.from, Some(live.id));
+        goal.course = Course::Back { deployment: live.id };
         // What must not run beside another release must not do so on the way back either.
         let from_alone = state.release(Some(live.to)).map(|r| limits(&r.spec, &process)).filter(|l| l.alone);
         if let Some(limits) = from_alone {

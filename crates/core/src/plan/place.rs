@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::converge::{Goal, holds_slot};
+use super::leave::leaves;
 use crate::model::{ClusterState, Environment, Instance, Node, NodeId, Release, ReleaseId};
 
 /// What this plan starts already.
@@ -91,7 +92,7 @@ pub(super) fn errand(
 pub(super) fn slot(state: &ClusterState, goal: &Goal<'_>, release: ReleaseId, planned: &Planned) -> u32 {
     let taken: BTreeSet<u32> = state
         .instances_of(goal.environment.id, goal.process)
-        .filter(|i| i.release == release && holds_slot(i))
+        .filter(|i| i.release == release && holds_slot(i) && !leaves(state, i))
         .map(|i| i.slot)
         .chain(planned.0.iter().filter(|(r, _, _)| *r == release).map(|(_, slot, _)| *slot))
         .collect();

@@ -5,7 +5,8 @@ use super::{Plan, judge, place};
 use crate::assignment::COPIES;
 use crate::command::Action;
 use crate::model::{
-    Cause, ClusterState, Deployment, Environment, Exit, Millis, NodeId, NodeStatus, Phase, Release, Source,
+    Cause, ClusterState, Deployment, Environment, Exit, Millis, Node, NodeId, NodeStatus, Phase, Release,
+    Source,
 };
 use crate::schema;
 
@@ -47,11 +48,12 @@ fn build(
 ) -> Option<Action> {
     let builds = |id: NodeId| state.nodes.get(&id).is_some_and(|n| n.status == NodeStatus::Up);
     if let Some(image) = &release.artifact {
-        let copies = state.up().filter(|n| n.artifacts.contains(&image.digest)).count();
-        if copies >= COPIES.min(state.up().count()).max(1) {
+        let has = |n: &&Node| n.artifacts.contains(&image.digest);
+        // What a node that is being emptied has is about to go.
+        if state.staying().filter(has).count() >= COPIES.min(state.staying().count()).max(1) {
             return Some(Action::Proceed { deployment: live.id });
         }
-        if copies > 0 {
+        if state.up().any(|n| has(&n)) {
             return None;
         }
         // The only node that had it is lost: it is made again.

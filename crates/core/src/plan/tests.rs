@@ -7,7 +7,9 @@ use crate::model::{
 use crate::plan::plan;
 use crate::routes::routes;
 
+mod drains;
 mod prepare;
+mod reasons;
 mod schema;
 mod strategies;
 mod traffic;
@@ -127,8 +129,8 @@ fn word(action: &Action) -> Option<String> {
     match action {
         Action::Start { slot, node, .. } => Some(format!("start {slot} on {node}")),
         Action::Admit { instance } => Some(format!("admit {instance}")),
-        Action::Drain { instance } => Some(format!("drain {instance}")),
-        Action::Stop { instance } => Some(format!("stop {instance}")),
+        Action::Drain { instance, .. } => Some(format!("drain {instance}")),
+        Action::Stop { instance, .. } => Some(format!("stop {instance}")),
         Action::Revert { .. } => Some("revert".to_owned()),
         Action::Fail { .. } => Some("fail".to_owned()),
         Action::End { phase, .. } => Some(phase.word().to_owned()),

@@ -18,7 +18,16 @@ fn number(rng: &mut StdRng) -> u64 {
 
 pub(crate) fn command(rng: &mut StdRng, revision: u64) -> Command {
     let (project, environment) = ("shop".to_owned(), "production".to_owned());
-    match rng.random_range(0..8) {
+    match rng.random_range(0..9) {
+        8 => {
+            let node = NodeId(number(rng));
+            match rng.random_range(0..4) {
+                0 => Command::CordonNode { node },
+                1 => Command::UncordonNode { node },
+                2 => Command::DrainNode { node },
+                _ => Command::RemoveNode { node, force: number(rng) == 0 },
+            }
+        }
         0 => {
             let deployment = DeploymentId(number(rng));
             match rng.random_range(0..4) {
@@ -62,10 +71,11 @@ fn action(rng: &mut StdRng) -> Action {
             process: "web".to_owned(),
             slot: 0,
             node: NodeId(number(rng)),
+            why: None,
         },
         4 => Action::Admit { instance },
-        5 => Action::Drain { instance },
-        6 => Action::Stop { instance },
+        5 => Action::Drain { instance, why: None },
+        6 => Action::Stop { instance, why: None },
         7 => Action::Watch { deployment },
         8 => Action::Revert { deployment, cause: Cause::Cancelled { by: "eve".to_owned() } },
         _ => Action::End { deployment, phase: [Phase::Failed, Phase::Stepping][rng.random_range(0..2)] },

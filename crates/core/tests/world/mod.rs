@@ -43,6 +43,8 @@ pub(crate) struct World {
     /// Proposals under way: when they arrive, and what.
     flying: Vec<(Millis, Command)>,
     pub(crate) stale_plans: u64,
+    /// Nodes that were removed, and others came for them.
+    pub(crate) replaced: u64,
     pub(crate) containers: bool,
     /// Checked after each entry, on top of the invariants.
     pub(crate) also: fn(&ClusterState) -> Result<(), String>,
@@ -60,25 +62,53 @@ impl World {
             behaviours: BTreeMap::new(),
             flying: Vec::new(),
             stale_plans: 0,
+            replaced: 0,
             containers: false,
             also: |_| Ok(()),
         };
         world.write(Command::Found { domain: "localhost".to_owned(), token_hash: "00".to_owned() });
-        for n in 1..=nodes {
-            world.write(Command::CreateJoinToken { hash: format!("join{n}"), ttl: 1_000, uses: 1 });
-            let new = NewNode {
-                name: format!("n{n}"),
-                control: format!("10.0.0.{n}:7400"),
-                edge_peer: format!("10.0.0.{n}:7401"),
-                edge_http: format!("10.0.0.{n}:80"),
-                version: "0.1.0".to_owned(),
-                fingerprint: format!("f{n}"),
-                token_hash: (n > 1).then(|| format!("join{n}")),
-            };
-            world.write(Command::AddNode(new));
-            world.nodes.insert(NodeId(n), VirtualNode::new(NodeId(n)));
+        for _ in 0..nodes {
+            world.join();
         }
         world
+    }
+
+    /// Another machine joins.
+    pub(crate) fn join(&mut self) {
+        let n = self.state.last.node + 1;
+        self.write(Command::CreateJoinToken { hash: format!("join{n}"), ttl: 1_000, uses: 1 });
+        let new = NewNode {
+            name: format!("n{n}"),
+            control: format!("10.0.0.{n}:7400"),
+            edge_peer: format!("10.0.0.{n}:7401"),
+            edge_http: format!("10.0.0.{n}:80"),
+            version: "0.1.0".to_owned(),
+            fingerprint: format!("f{n}"),
+            token_hash: (n > 1).then(|| format!("join{n}")),
+        };
+        self.write(Command::AddNode(new));
+        let mut node = VirtualNode::new(NodeId(n));
+        node.heard = self.now;
+        if self.containers {
+            node.runtime = RuntimeKind::Docker;
+        }
+        self.nodes.insert(NodeId(n), node);
+    }
+
+    /// Removes a node where that is allowed, and lets another machine join in its place.
+    pub(crate) fn replace(&mut self, node: NodeId) {
+        let receipt = self.write(Command::RemoveNode { node, force: false });
+        if matches!(receipt.outcome, Outcome::Done(_)) {
+            self.nodes.remove(&node);
+            self.join();
+            self.replaced += 1;
+        }
+    }
+
+    /// One of the nodes that there are.
+    pub(crate) fn some_node(&mut self) -> NodeId {
+        let all: Vec<NodeId> = self.nodes.keys().copied().collect();
+        all[self.rng.random_range(0..all.len())]
     }
 
     /// Appends one entry and applies it, as every node would.
@@ -123,10 +153,8 @@ impl World {
         let digest = format!("{:064x}", self.behaviours.len() + 1);
         self.behaviours.insert(digest.clone(), behaviour);
         // The bundle was stored before the deployment was asked for.
-        for node in [1, 2] {
-            if let Some(node) = self.nodes.get_mut(&NodeId(node)) {
-                node.store(digest.clone());
-            }
+        for node in self.nodes.values_mut().take(2) {
+            node.store(digest.clone());
         }
         let context = Artifact::bundle(digest, 1_000);
         let source = if self.containers {

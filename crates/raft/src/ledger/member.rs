@@ -74,6 +74,14 @@ impl RaftLedger {
         self.inner.change(MemberChange::Remove { node: node.0 }).await
     }
 
+    /// Makes sure that another node leads than this one: before it is removed, for example.
+    ///
+    /// # Errors
+    /// [`MemberError`]; no other node may be able to lead.
+    pub async fn yield_leadership(&self, node: NodeId) -> Result<(), MemberError> {
+        self.inner.change(MemberChange::Yield { node: node.0 }).await
+    }
+
     /// Tells the group that a member listens elsewhere now. The member has to answer there.
     ///
     /// # Errors
@@ -157,6 +165,7 @@ impl Inner {
         let done = match change {
             MemberChange::Add { node, address } => self.add(*node, address).await,
             MemberChange::Remove { node } => self.remove(*node).await,
+            MemberChange::Yield { node } => self.make_way(*node).await,
             MemberChange::Move { node, address } => self.relocate(*node, address).await,
         };
         done.err().unwrap_or(MemberAnswer::Done)
@@ -194,18 +203,23 @@ impl Inner {
         if voters.len() == 1 {
             return Err(MemberAnswer::Refused(format!("n{node} is the last member")));
         }
-        if node == self.node.0
-            && let Some(successor) = self.successor()
-        {
+        if node == self.node.0 && self.successor().is_some() {
             // Whoever is removed should not be the one to confirm it.
-            self.raft
-                .trigger()
-                .transfer_leader(successor.0)
-                .await
-                .map_err(|fatal| MemberAnswer::NotYet(fatal.to_string()))?;
-            return Err(MemberAnswer::NotLeader(Some(successor.0)));
+            return self.make_way(node).await;
         }
         self.reconfigure(ChangeMembers::RemoveVoters(BTreeSet::from([node]))).await
+    }
+
+    /// Hands the leadership on where it is this node's, which then answers for the change no longer.
+    async fn make_way(&self, node: u64) -> Result<(), MemberAnswer> {
+        if node != self.node.0 {
+            return Ok(());
+        }
+        let nobody = || MemberAnswer::NotYet("no other member that could lead answers".to_owned());
+        let successor = self.successor().ok_or_else(nobody)?;
+        let handed = self.raft.trigger().transfer_leader(successor.0).await;
+        handed.map_err(|fatal| MemberAnswer::NotYet(fatal.to_string()))?;
+        Err(MemberAnswer::NotLeader(Some(successor.0)))
     }
 
     async fn relocate(&self, node: u64, address: &str) -> Result<(), MemberAnswer> {

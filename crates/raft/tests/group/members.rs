@@ -66,6 +66,38 @@ async fn members_leave_the_leader_included() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_makes_way_and_anybody_else_has_nothing_to_do() {
+    let cluster = Cluster::of(3).await;
+    let leader = cluster.leader().await;
+    let follower = cluster.follower().await;
+    cluster.node(leader).yield_leadership(NodeId(follower)).await.unwrap();
+    assert_eq!(cluster.leader().await, leader);
+    cluster.node(follower).yield_leadership(NodeId(leader)).await.unwrap();
+    let next = cluster.leader().await;
+    assert_ne!(next, leader);
+    cluster.node(leader).remove_member(NodeId(leader)).await.unwrap();
+    put(cluster.node(next), "shop").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_member_is_removed_and_stays_out() {
+    let mut cluster = Cluster::of(3).await;
+    let dead = cluster.follower().await;
+    cluster.stop(dead).await;
+    cluster.any().remove_member(NodeId(dead)).await.unwrap();
+    put(cluster.any(), "meanwhile").await.unwrap();
+    // It returns, knows nothing of this, and is nobody's leader or voter.
+    cluster.start(dead).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let others: Vec<u64> = cluster.ids().into_iter().filter(|id| *id != dead).collect();
+    for id in others {
+        put(cluster.node(id), &format!("after-{id}")).await.unwrap();
+        assert!(!cluster.node(id).status().members.contains_key(&NodeId(dead)));
+    }
+    assert!(!cluster.node(dead).state().projects.values().any(|p| p.name == "meanwhile"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_moves_is_found_again() {
     let cluster = Cluster::of(3).await;
     let follower = cluster.follower().await;

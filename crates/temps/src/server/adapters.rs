@@ -81,6 +81,14 @@ impl Membership for RaftDoor {
         });
         Ok(())
     }
+
+    async fn yield_leadership(&self, node: NodeId) -> Result<(), String> {
+        self.ledger.yield_leadership(node).await.map_err(|why| why.to_string())
+    }
+
+    async fn remove_member(&self, node: NodeId) -> Result<(), String> {
+        self.ledger.remove_member(node).await.map_err(|why| why.to_string())
+    }
 }
 
 /// The artifacts on this node, for the front desk.

@@ -1,10 +1,13 @@
 //! The edge of a node: how its server starts it, and how it starts.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use temps_core::table::EdgeReport;
 use temps_edge::{EdgeConfig, Limits, Link, LinkOptions, Listen};
 use tokio::sync::watch;
@@ -61,6 +64,24 @@ pub(super) fn start(config: &Config) -> Result<Link> {
         args.extend([flag.into(), value.into()]);
     }
     Ok(Link::start(LinkOptions { data_dir: config.data_dir.clone(), program, args }))
+}
+
+/// Ends an edge, if it is still the one of this directory: it may finish its requests for `grace`. Blocks.
+pub(crate) fn stop(pid: i32, dir: &Path, grace: Duration) {
+    let is_ours = || {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|b| *b == 0).any(|word| word == dir.as_os_str().as_encoded_bytes())
+    };
+    let deadline = Instant::now() + grace;
+    if is_ours() {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+    while is_ours() {
+        if Instant::now() > deadline {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Keeps the edge's process id in a file, for people and for `temps dev`.

@@ -5,6 +5,7 @@ mod containers;
 pub(crate) mod edge;
 mod enter;
 mod files;
+mod leave;
 mod publish;
 mod runtime;
 
@@ -33,6 +34,7 @@ use tracing::{error, info};
 use crate::config::{self, Config};
 use adapters::{ArtifactShelf, LogShelf, NodeFetch, RaftDoor};
 pub(crate) use enter::{admin_token_file, identity_dir};
+pub(crate) use leave::{REMOVED_CODE, Removed};
 
 /// How long the parts may take to end.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -101,6 +103,11 @@ async fn run(config: Config, entrance: Entrance) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
 
     let boot = files::claim(&config.data_dir)?;
+    if leave::is_noted(&config.data_dir) {
+        let identity = enter::identity(&config, &Entrance::None).await?;
+        let runtime = runtime::choose(&config).await?;
+        return Err(leave::end(&config, &identity, &runtime).await);
+    }
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -114,6 +121,7 @@ async fn run(config: Config, entrance: Entrance) -> Result<()> {
 
     let mut fatal = node.ledger.fatal();
     let ended = tokio::select! {
+        () = leave::removed(node.ledger.clone(), node.peers.clone()) => return node.leave(parts, shutdown).await,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         why = fatal.wait_for(Option::is_some) => Err(why.ok().and_then(|w| w.clone()).unwrap_or_default()),
@@ -125,10 +133,7 @@ async fn run(config: Config, entrance: Entrance) -> Result<()> {
         info!("the node stops; its edge and instances stay");
         node.ledger.step_down().await;
     }
-    shutdown.cancel();
-    let rest = async { while parts.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(CLOSING, rest).await;
-    node.ledger.shutdown().await;
+    node.close(parts, shutdown).await;
     drop(boot);
     if let Err(why) = ended {
         bail!(why);
@@ -170,6 +175,23 @@ impl Node {
         })
         .await?;
         Ok(Self { config, identity, peers, ledger, runtime, boot })
+    }
+
+    /// Ends the parts, and nothing that outlives them.
+    async fn close(&self, mut parts: JoinSet<Result<()>>, shutdown: CancellationToken) {
+        shutdown.cancel();
+        let rest = async { while parts.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(CLOSING, rest).await;
+        self.ledger.shutdown().await;
+    }
+
+    /// The cluster has removed this node: nothing of it is left behind.
+    async fn leave(&self, parts: JoinSet<Result<()>>, shutdown: CancellationToken) -> Result<()> {
+        error!("this node was removed from its cluster; its edge and everything that it runs end");
+        leave::remember(&self.config.data_dir)?;
+        leave::linger(&self.ledger).await;
+        self.close(parts, shutdown).await;
+        Err(leave::end(&self.config, &self.identity, &self.runtime).await)
     }
 
     fn id(&self) -> NodeId {
@@ -233,6 +255,7 @@ impl Node {
             agent.run(token).await;
             Ok(())
         });
+        parts.spawn(leave::expel(self.ledger.clone(), shutdown.clone()));
         let control = Control::new(ledger, self.config.lease);
         let token = shutdown.clone();
         parts.spawn(async move {

@@ -78,6 +78,18 @@ pub(super) async fn open(
     opening.running(kind).await
 }
 
+/// Ends and removes everything that runs here, for a node that leaves its cluster.
+pub(super) async fn end_all(
+    config: &Config,
+    identity: &NodeIdentity,
+    choice: &Choice,
+    store: &Arc<Store>,
+) -> Result<()> {
+    let (kind, engine) = (choice.kind, Arc::clone(&choice.engine));
+    let opening = Opening { config, engine, cluster: cluster(identity)?, node: identity.node, store };
+    opening.clear(kind).await
+}
+
 /// Where the kind is remembered.
 fn file(config: &Config) -> PathBuf {
     config.data_dir.join("runtime")
@@ -220,7 +232,8 @@ impl Opening<'_> {
         root.is_dir().then_some(root)
     }
 
-    /// Ends and removes everything that runs under a kind that this node has no longer.
+    /// Ends and removes everything that runs under a kind that this node has no longer, or none of which it is to
+    /// run any more.
     async fn clear(&self, kind: RuntimeKind) -> Result<()> {
         let runtime: Arc<dyn Runtime> = match kind {
             RuntimeKind::Process => Arc::new(self.processes()?),
@@ -228,7 +241,7 @@ impl Opening<'_> {
         };
         let found = runtime.list().await?;
         if !found.is_empty() {
-            warn!(runtime = kind.word(), instances = found.len(), "ending what runs under the old runtime");
+            warn!(runtime = kind.word(), instances = found.len(), "ending what runs here");
         }
         let ends = found.into_iter().map(|found| {
             let runtime = Arc::clone(&runtime);

@@ -10,14 +10,16 @@ use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::temps_server::{Temps, TempsServer};
 use temps_wire::proto::{
     Accepted, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
-    CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse,
-    CreateTokenRequest, CreateTokenResponse, DeployRequest, Deployment, DeploymentDetail, DeploymentMetrics,
-    DeploymentPreview, Event, EventId, GetDeploymentRequest, GetMetricsRequest, HasBundleRequest,
-    HasBundleResponse, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
-    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine,
-    LogsRequest, PauseRequest, PromoteRequest, PutBundleResponse, ResolveImageRequest, ResolveImageResponse,
-    ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse,
-    StatusRequest, StatusResponse, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
+    CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest, Deployment,
+    DeploymentDetail, DeploymentMetrics, DeploymentPreview, DrainNodeRequest, Event, EventId,
+    ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
+    HasBundleResponse, InstanceStory, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest,
+    ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
+    ListVariablesResponse, LogLine, LogsRequest, NodeChanged, NodeDetail, PauseRequest, PromoteRequest,
+    PutBundleResponse, RemoveNodeRequest, ResolveImageRequest, ResolveImageResponse, ResumeRequest,
+    RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest,
+    StatusResponse, UncordonNodeRequest, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use temps_wire::serve::serve;
 use temps_wire::token::ApiToken;
@@ -47,6 +49,11 @@ pub(super) struct Town {
     pub(super) preview: Option<DeploymentPreview>,
     /// Machines.
     pub(super) machines: Vec<temps_wire::proto::Node>,
+    /// What is left on a machine at each look; the last answer stays.
+    pub(super) left: Vec<NodeDetail>,
+    pub(super) removals: Vec<RemoveNodeRequest>,
+    /// That of i7.
+    pub(super) story: Option<InstanceStory>,
     /// What names of images mean.
     pub(super) images: BTreeMap<String, ResolveImageResponse>,
     /// Lines of the log of a build, and how often it was asked for.
@@ -343,5 +350,38 @@ impl Temps for Node {
     async fn create_token(&self, request: Request<CreateTokenRequest>) -> Answer<CreateTokenResponse> {
         drop(self.change("create_token", &request)?);
         Ok(Response::new(CreateTokenResponse { token: "temps1.x.y".to_owned() }))
+    }
+
+    async fn get_node(&self, request: Request<GetNodeRequest>) -> Answer<NodeDetail> {
+        let mut town = self.enter(&request)?;
+        let detail = if town.left.len() > 1 { town.left.remove(0) } else { town.left[0].clone() };
+        Ok(Response::new(detail))
+    }
+
+    async fn cordon_node(&self, request: Request<CordonNodeRequest>) -> Answer<NodeChanged> {
+        let town = self.change("cordon_node", &request)?;
+        Ok(Response::new(NodeChanged { no_change: town.no_change }))
+    }
+
+    async fn uncordon_node(&self, request: Request<UncordonNodeRequest>) -> Answer<NodeChanged> {
+        let town = self.change("uncordon_node", &request)?;
+        Ok(Response::new(NodeChanged { no_change: town.no_change }))
+    }
+
+    async fn drain_node(&self, request: Request<DrainNodeRequest>) -> Answer<NodeChanged> {
+        let town = self.change("drain_node", &request)?;
+        Ok(Response::new(NodeChanged { no_change: town.no_change }))
+    }
+
+    async fn remove_node(&self, request: Request<RemoveNodeRequest>) -> Answer<NodeChanged> {
+        let mut town = self.change("remove_node", &request)?;
+        town.removals.push(request.into_inner());
+        Ok(Response::new(NodeChanged { no_change: town.no_change }))
+    }
+
+    async fn explain_instance(&self, request: Request<ExplainInstanceRequest>) -> Answer<InstanceStory> {
+        let town = self.enter(&request)?;
+        let story = town.story.clone().filter(|_| request.get_ref().instance == 7);
+        story.map(Response::new).ok_or_else(|| Status::not_found("there is no such instance"))
     }
 }

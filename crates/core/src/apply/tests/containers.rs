@@ -142,6 +142,7 @@ fn what_a_machine_or_a_stranger_ended_is_no_crash() {
             process: "web".to_owned(),
             slot: 0,
             node: NodeId(1),
+            why: None,
         });
         let error = Some("its container was removed by somebody else".to_owned());
         cluster.see(

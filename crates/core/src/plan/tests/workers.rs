@@ -84,6 +84,16 @@ fn an_unhealthy_one_without_room_beside_it_is_replaced_in_its_place() {
 }
 
 #[test]
+fn an_unhealthy_one_stays_until_the_one_that_replaces_it_is_ready() {
+    let mut cluster = super::first_release();
+    cluster.sight(2, Seen::Unready);
+    assert_eq!(cluster.plan(), ["start 1 on n1"]);
+    assert_eq!(cluster.plan(), [""; 0], "the replacement is not one too many");
+    cluster.ready(4);
+    assert_eq!(cluster.plan(), ["admit i4", "drain i2"]);
+}
+
+#[test]
 fn an_exclusive_process_is_started_elsewhere_only_when_the_lost_one_must_have_ended() {
     for (exclusive, waits) in [(false, false), (true, true)] {
         let mut cluster = Cluster::new();
