@@ -87,5 +87,5 @@ async fn a_silent_link_gets_no_further_requests_and_keeps_those_it_has() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     until("the link is used again", || one.count() > before).await;
-    assert_eq!(client.traffic().platform_errors, 0);
+    assert_eq!(client.traffic().failed(), 0);
 }
