@@ -1,11 +1,12 @@
 //! Values of variables are in no output, whatever goes wrong and however much is logged.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use temps_tests::app::App;
 use temps_tests::cluster::Cluster;
-use temps_tests::trouble::{Result, Trouble};
+use temps_tests::trouble::Result;
 use temps_tests::{check, check_eq};
 
 const VALUE: &str = "CANARY-7f3a91";
@@ -60,7 +61,7 @@ pub(crate) fn nowhere(cluster: &mut Cluster) -> Result {
     for node in &mut cluster.nodes {
         search.look(&format!("log of {}", node.name), &fs::read_to_string(node.log())?);
         check!(fs::read_to_string(node.log())?.contains("TRACE"), "{} logs little", node.name);
-        private(node.dir())?;
+        look_where_others_can(node.dir(), &mut search)?;
         node.filter = None;
         node.kill()?;
         node.restart()?;
@@ -70,14 +71,19 @@ pub(crate) fn nowhere(cluster: &mut Cluster) -> Result {
     cluster.cli().text(&["env", "unset", "-p", "hello", "TYPED"]).map(drop)
 }
 
-/// Nobody else can enter a node's directory.
-fn private(dir: &Path) -> Result {
-    use std::os::unix::fs::PermissionsExt;
+/// Nothing in a directory that others can read has the value.
+fn look_where_others_can(dir: &Path, search: &mut Search) -> Result {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let mode = entry.metadata()?.permissions().mode();
-        if mode & 0o077 != 0 && fs::metadata(dir)?.permissions().mode() & 0o077 != 0 {
-            return Err(Trouble::new(format!("others can read {} ({mode:o})", entry.path().display())));
+        let kind = entry.file_type()?;
+        if entry.metadata()?.permissions().mode() & 0o077 == 0 {
+            continue;
+        }
+        if kind.is_dir() {
+            look_where_others_can(&entry.path(), search)?;
+        } else if kind.is_file() {
+            let text = String::from_utf8_lossy(&fs::read(entry.path())?).into_owned();
+            search.look(&entry.path().display().to_string(), &text);
         }
     }
     Ok(())
