@@ -104,9 +104,9 @@ fn observation(rng: &mut StdRng) -> Observation {
 
 fn measured(rng: &mut StdRng) -> Measured {
     let huge = |rng: &mut StdRng| if rng.random_bool(0.3) { u64::MAX - number(rng) } else { number(rng) };
-    let mut measured = Measured::default();
-    measured.traffic =
+    let traffic =
         Traffic { requests: huge(rng), app_errors: huge(rng), shed: huge(rng), ..Traffic::default() };
+    let mut measured = Measured { traffic, ..Measured::default() };
     for _ in 0..rng.random_range(0..4) {
         let counts = Counts {
             requests: huge(rng),
