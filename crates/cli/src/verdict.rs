@@ -82,6 +82,8 @@ enum Stage {
     Releasing,
     /// Instances were replaced.
     Replacing,
+    /// All were, and its release command or what that waited for failed.
+    Last,
 }
 
 fn stage(detail: &DeploymentDetail) -> Stage {
@@ -91,6 +93,7 @@ fn stage(detail: &DeploymentDetail) -> Stage {
             "building" => stage = Stage::Building,
             "release_started" => stage = Stage::Releasing,
             "built" | "release_done" | "starting" => stage = Stage::Replacing,
+            "failed" => stage = Stage::Last,
             _ => {}
         }
     }
@@ -119,7 +122,7 @@ fn failure(detail: &DeploymentDetail, d: &Deployment) -> String {
         let tail = &d.log_tail[d.log_tail.len().saturating_sub(LOG_LINES)..];
         let of = match stage {
             Stage::Building => "the build",
-            Stage::Releasing => "the release command",
+            Stage::Releasing | Stage::Last => "the release command",
             Stage::Replacing => "the instance at fault",
         };
         lines.push(format!("  {:<9} the last {} of {of}:", "Log", counted(tail.len(), "line")));
@@ -131,7 +134,7 @@ fn failure(detail: &DeploymentDetail, d: &Deployment) -> String {
         Stage::Building => {
             [format!("temps deployments logs {number}"), format!("temps deployments timeline {number}")]
         }
-        Stage::Releasing => [
+        Stage::Releasing | Stage::Last => [
             format!("temps logs {target} --process {RELEASE_PROCESS}"),
             format!("temps deployments timeline {number}"),
         ],
@@ -146,6 +149,9 @@ fn failure(detail: &DeploymentDetail, d: &Deployment) -> String {
 fn headline(d: &Deployment, stage: Stage) -> String {
     let subject = subject(d);
     let failed = match (phase_of(&d.phase), stage) {
+        (_, Stage::Last) => {
+            return format!("{subject} failed in its last step; its release r{} stays.", d.release);
+        }
         (Some(Phase::Cancelled), _) | (_, Stage::Replacing) => None,
         (_, Stage::Building) => Some("failed to build"),
         (_, Stage::Releasing) => Some("failed in its release command"),
@@ -168,18 +174,24 @@ fn headline(d: &Deployment, stage: Stage) -> String {
 
 /// What serves after all.
 fn now(detail: &DeploymentDetail, d: &Deployment, stage: Stage) -> String {
+    let serving_of = |release: u64| -> Vec<&str> {
+        let serving = detail.instances.iter().filter(|i| i.release == release && i.state == "serving");
+        serving.map(|i| i.id.as_str()).collect()
+    };
+    if stage == Stage::Last {
+        return format!(
+            "r{} serves on {}; what its release command was to take away may still be there",
+            d.release,
+            serving_of(d.release).join(", ")
+        );
+    }
     let Some(from) = d.from_release else { return "nothing serves".to_owned() };
-    let serving: Vec<&str> = detail
-        .instances
-        .iter()
-        .filter(|i| i.release == from && i.state == "serving")
-        .map(|i| i.id.as_str())
-        .collect();
+    let serving = serving_of(from);
     if stage != Stage::Replacing {
         let on = if serving.is_empty() { String::new() } else { format!(" on {}", serving.join(", ")) };
         let untouched = match stage {
             Stage::Building => "nothing was changed",
-            Stage::Releasing | Stage::Replacing => "no instance was replaced",
+            Stage::Releasing | Stage::Replacing | Stage::Last => "no instance was replaced",
         };
         return format!("r{from} serves{on} as before; {untouched}");
     }

@@ -11,7 +11,7 @@ use temps_tests::cluster::Cluster;
 use temps_tests::deployment::Deployment;
 use temps_tests::load::{Load, Mix};
 use temps_tests::trouble::Result;
-use temps_tests::{check, check_eq, wait};
+use temps_tests::{check, check_eq, faults, wait};
 
 /// How long the release before serves, so that something is known of it.
 const BEFORE: Duration = Duration::from_secs(8);
@@ -112,6 +112,23 @@ pub(crate) fn undecided(cluster: &mut Cluster) -> Result {
     check!((20..=40).contains(&left), "{left} left: {metrics:#}");
     check_eq!(number(&metrics, "/after/0/failed"), 0, "{metrics:#}");
     Ok(())
+}
+
+/// An instance that answers nothing any more, although it was healthy, takes its release back.
+pub(crate) fn hangs(cluster: &mut Cluster) -> Result {
+    cluster.deploy_well(&App::quick("v1")?)?;
+    let app = watched("v2")?.set("health.timeout", "500ms")?.set("health.start_period", "1s")?;
+    let number_of = cluster.deploy_detached(&app)?;
+    cluster.await_deployment(number_of, "to be watched", Duration::from_secs(30), |d| d.has("watching"))?;
+    let hung = cluster.instances("hello")?.first().map(|i| i.id.clone()).unwrap_or_default();
+    let pid = cluster.application(&hung)?;
+    faults::freeze(pid)?;
+    let ended = cluster.await_end(number_of, Duration::from_secs(60));
+    faults::thaw(pid)?;
+    let deployment = ended?;
+    check_eq!(deployment.phase, "rolled_back", "{}", deployment.story());
+    check!(deployment.reason.contains(&format!("health check of {hung}")), "{}", deployment.reason);
+    cluster.settled("hello", 3, "v1")
 }
 
 /// What is kept warm is back without starting anything.

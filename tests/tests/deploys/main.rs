@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         ("a_healthy_release_that_fails_or_delays_requests_is_taken_back", judged::taken_back),
         ("errors_as_rare_as_before_are_no_reason", judged::noise),
         ("little_traffic_and_leaving_clients_decide_nothing", judged::undecided),
+        ("an_instance_that_hangs_takes_its_release_back", judged::hangs),
         ("what_is_kept_warm_is_back_at_once", judged::warm),
         ("a_rollback_by_hand_takes_seconds", rollback::by_hand),
         ("blue_green_moves_all_requests_at_once", strategies::blue_green),

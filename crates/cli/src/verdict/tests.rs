@@ -171,3 +171,30 @@ fn the_instance_at_fault_is_found_in_the_events_where_the_reason_names_none() {
     };
     assert!(text_of(&detail).contains("Instance  i8 (web, r7) on n2"), "{}", text_of(&detail));
 }
+
+#[test]
+fn what_failed_last_of_all_leaves_the_new_release() {
+    let failed = Deployment {
+        reason: "the release command on n2 failed: exit code 3".to_owned(),
+        log_tail: vec!["column is in use".to_owned()],
+        ..deployment("failed")
+    };
+    let event = |kind: &str| Event { kind: kind.to_owned(), ..Event::default() };
+    let detail = DeploymentDetail {
+        deployment: Some(failed),
+        instances: vec![instance("i7", 7, "serving")],
+        events: ["watching", "release_started", "failed", "ended"].map(event).into(),
+    };
+    let text = text_of(&detail);
+    assert!(
+        text.starts_with(
+            "Deployment #42 of my-app (production) failed in its last step; its release r7 stays."
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("  Now       r7 serves on i7; what its release command was to take away"),
+        "{text}"
+    );
+    assert!(text.contains("temps logs -p my-app -e production --process release"), "{text}");
+}

@@ -3,7 +3,7 @@ use std::time::Duration;
 use temps_core::model::{Source, Spec, What};
 use temps_wire::client::Client;
 use temps_wire::codec;
-use temps_wire::proto::EventId;
+use temps_wire::proto::{DeploymentPreview, EventId, ProcessPreview};
 use tonic::Status;
 
 use super::{GOOD_LINES, User, detail, event, good_events, town};
@@ -252,6 +252,21 @@ async fn a_dry_run_shows_everything_and_needs_no_cluster() {
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(value["spec"]["processes"]["web"]["instances"], 3);
     assert!(seen.out.contains(value["bundle"]["digest"].as_str().unwrap()));
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_the_plan_of_the_cluster() {
+    let user = user().await;
+    let web =
+        ProcessPreview { name: "web".to_owned(), peak: 4, least_serving: 3, ..ProcessPreview::default() };
+    let preview = DeploymentPreview { processes: vec![web], ..DeploymentPreview::default() };
+    user.town().preview = Some(preview);
+    let seen = user.types("deploy my-app --dry-run").await;
+    assert!(seen.out.contains("#   Instances at most 4 at once, at least 3 serving"), "{}", seen.out);
+    let json: serde_json::Value =
+        serde_json::from_str(&user.types("deploy my-app --dry-run --json").await.out).unwrap();
+    assert_eq!(json["plan"]["processes"][0]["peak_instances"], 4);
+    assert!(user.town().changes.is_empty(), "nothing was changed");
 }
 
 #[tokio::test]
