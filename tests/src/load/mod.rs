@@ -79,6 +79,13 @@ impl Mix {
         Self::of(host, rates)
     }
 
+    /// The same at half the rate, for runs of an hour beside other work.
+    #[must_use]
+    pub fn halved(mut self) -> Self {
+        self.rates.iter_mut().for_each(|(_, rate)| *rate /= 2.0);
+        self
+    }
+
     /// The same with one more kind.
     #[must_use]
     pub fn and(mut self, kind: Kind, rate: f64) -> Self {

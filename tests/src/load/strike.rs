@@ -8,7 +8,10 @@ use super::{Cause, Kind};
 /// How long after a fault a request that it took is seen to be lost, at most.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// How long an edge bears a connection to another edge that says nothing, and a little.
+/// How long an edge goes on sending over a link that is silent, and a little.
+const NOTICED: Duration = Duration::from_secs(3);
+
+/// How long it waits for what it has sent there, and a little.
 const SILENCE: Duration = Duration::from_secs(9);
 
 /// What a fault destroyed.
@@ -19,8 +22,9 @@ pub enum Struck {
     /// The edge of this name: with it went its clients' connections, and what other edges had sent to it. Until it
     /// answers again, nobody can connect to it.
     Edge(String),
-    /// The links between the edge of this name and the others. It may have lost what cannot be sent a second time.
-    Links(String),
+    /// The links between an edge and the others: what cannot be sent a second time may be lost on them, until the edges
+    /// notice that they are silent.
+    Links,
 }
 
 /// A fault, in times since the load began.
@@ -51,8 +55,12 @@ impl Strike {
                     && in_time(self.back, self.back + AT_ONCE)
             }
             Struck::Edge(_) => broken && sent_once(shot) && in_time(self.over, self.over + AT_ONCE),
-            Struck::Links(_) => {
-                broken && sent_once(shot) && in_time(self.back, self.back.max(shot.sent) + SILENCE)
+            Struck::Links => {
+                let last_sent = self.back.min(self.begun + NOTICED);
+                // A stream of events is the only thing that clients do not wait for.
+                let stalled = shot.kind == Kind::Events && cause == Cause::Body;
+                (broken && sent_once(shot) || stalled)
+                    && in_time(last_sent, shot.sent.max(self.begun) + SILENCE)
             }
         }
     }
@@ -103,7 +111,8 @@ mod tests {
         let strike = |struck| Strike { struck, begun: ms(10_000), over: ms(10_010), back: ms(10_500) };
         let edge = strike(Struck::Edge("n1".to_owned()));
         let instances = strike(Struck::Instances);
-        let links = strike(Struck::Links("n1".to_owned()));
+        let links = strike(Struck::Links);
+        let long = Strike { back: ms(16_000), ..strike(Struck::Links) };
         for (what, strike, shot, taken) in [
             ("it refuses", &edge, shot("n1", Kind::Fresh, 10_400, 10_401, Cause::Connect), true),
             ("it refuses again", &edge, shot("n1", Kind::Fresh, 10_600, 10_601, Cause::Connect), false),
@@ -118,6 +127,10 @@ mod tests {
             ("hangs", &instances, shot("n2", Kind::Fresh, 9_990, 10_020, Cause::Timeout), false),
             ("over the link", &links, shot("n3", Kind::Upload, 10_200, 18_300, Cause::Platform), true),
             ("over the link, again", &links, shot("n3", Kind::Slow, 10_200, 18_300, Cause::Platform), false),
+            ("before it is noticed", &long, shot("n3", Kind::Upload, 12_500, 20_000, Cause::Platform), true),
+            ("after it is noticed", &long, shot("n3", Kind::Upload, 13_500, 20_000, Cause::Platform), false),
+            ("a stream stalls", &links, shot("n3", Kind::Events, 9_900, 12_900, Cause::Body), true),
+            ("another answer is wrong", &links, shot("n3", Kind::Post, 9_900, 12_900, Cause::Body), false),
             ("the link is there", &links, shot("n3", Kind::Upload, 10_600, 10_700, Cause::Platform), false),
         ] {
             assert_eq!(strike.took(&shot), taken, "{what}");

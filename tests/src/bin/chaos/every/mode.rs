@@ -114,8 +114,7 @@ impl Blow {
             }
             Mode::Edge => self.kill_edge(cluster, load)?,
             Mode::Link => {
-                let name = cluster.nodes[victim].name.clone();
-                load.strike(Struck::Links(name), || {
+                load.strike(Struck::Links, || {
                     cluster.part(victim)?;
                     let slept = wait::nap(self.away);
                     cluster.rejoin(victim)?;

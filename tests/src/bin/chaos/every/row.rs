@@ -60,7 +60,7 @@ impl Row {
     ) -> Result<Self> {
         let begun = Instant::now();
         let mut play = Play::prepare(scenario, cluster)?;
-        let load = Load::start(cluster.edges(), Mix::everything("hello.localhost"));
+        let load = Load::start(cluster.edges(), Mix::everything("hello.localhost").halved());
         let kinds = match timelines.entry(scenario) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => place.insert(undisturbed(cluster, &mut play)?),
@@ -84,7 +84,16 @@ impl Row {
             // The same point is struck alike, whatever else is.
             let chance = seed ^ ((mode as u64) << 32 | (scenario as u64) << 24 | point as u64);
             let what = format!("{} at {kind} ({point} of {}) of {}", mode.word(), kinds.len(), row.of());
-            row.round(stage, cluster, &mut play, &load, (point, &what), &mut StdRng::seed_from_u64(chance))?;
+            let mut rng = StdRng::seed_from_u64(chance);
+            let done = row.round(stage, cluster, &mut play, &load, (point, &what), &mut rng);
+            if let Err(trouble) = done {
+                // What cannot even be struck, or does not come back, is stuck.
+                if wait::is_interrupted() {
+                    return Err(trouble);
+                }
+                row.stuck += 1;
+                row.complaints.push(format!("{what}: {trouble}"));
+            }
             if row.stuck > 0 {
                 break;
             }
