@@ -29,9 +29,10 @@ pub(crate) async fn get_node(desk: &Desk, _: Caller, request: GetNodeRequest) ->
     let leader = desk.ledger.leadership().borrow().leader;
     let events: Vec<_> = state.events.values().filter(|e| is_about(e, node.id)).collect();
     let newest = events.iter().skip(events.len().saturating_sub(EVENTS));
+    let left = if node.draining { drain::left(&state, node.id) } else { Vec::new() };
     Ok(NodeDetail {
         node: Some(views::node(&state, node, leader)),
-        left: drain::left(&state, node.id).iter().map(|left| on_node(&state, node, left)).collect(),
+        left: left.iter().map(|left| on_node(&state, node, left)).collect(),
         events: newest.map(|e| views::event(&state, e)).collect(),
     })
 }

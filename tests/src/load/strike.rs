@@ -57,10 +57,13 @@ impl Strike {
             Struck::Edge(_) => broken && sent_once(shot) && in_time(self.over, self.over + AT_ONCE),
             Struck::Links => {
                 let last_sent = self.back.min(self.begun + NOTICED);
-                // A stream of events is the only thing that clients do not wait for.
-                let stalled = shot.kind == Kind::Events && cause == Cause::Body;
-                (broken && sent_once(shot) || stalled)
-                    && in_time(last_sent, shot.sent.max(self.begun) + SILENCE)
+                // What is open stays on its link, and is slow to go on; clients of these two do not wait for long.
+                let stalled = matches!(
+                    (shot.kind, cause),
+                    (Kind::Events, Cause::Body) | (Kind::WebSocket, Cause::Timeout)
+                );
+                (stalled && in_time(last_sent, end))
+                    || (broken && sent_once(shot) && in_time(last_sent, shot.sent.max(self.begun) + SILENCE))
             }
         }
     }
@@ -130,6 +133,8 @@ mod tests {
             ("before it is noticed", &long, shot("n3", Kind::Upload, 12_500, 20_000, Cause::Platform), true),
             ("after it is noticed", &long, shot("n3", Kind::Upload, 13_500, 20_000, Cause::Platform), false),
             ("a stream stalls", &links, shot("n3", Kind::Events, 9_900, 12_900, Cause::Body), true),
+            ("a socket stalls", &links, shot("n3", Kind::WebSocket, 9_900, 22_900, Cause::Timeout), true),
+            ("a request hangs", &links, shot("n3", Kind::Post, 9_900, 19_900, Cause::Timeout), false),
             ("another answer is wrong", &links, shot("n3", Kind::Post, 9_900, 12_900, Cause::Body), false),
             ("the link is there", &links, shot("n3", Kind::Upload, 10_600, 10_700, Cause::Platform), false),
         ] {

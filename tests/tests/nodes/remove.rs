@@ -61,6 +61,14 @@ pub(crate) fn stale(shared: &mut Cluster) -> Result {
     wait::until("the node to be lost", SOON, lost)?;
 
     let mut node = cluster.nodes.remove(away);
+    let refused = stays_away(&mut cluster, &mut node);
+    node.clear()?;
+    refused?;
+    cluster.close()
+}
+
+fn stays_away(cluster: &mut Cluster, node: &mut Node) -> Result {
+    let name = node.name.clone();
     let load = Load::start(cluster.edges(), Mix::everything("hello.localhost"));
     let ran = cluster.cli().run(&["nodes", "rm", &name, "-y"])?;
     check_eq!(ran.code, 0, "{ran:#?}");
@@ -68,22 +76,21 @@ pub(crate) fn stale(shared: &mut Cluster) -> Result {
     check!(!node.instance_pids().is_empty(), "its instances ended before it knew");
 
     node.restart()?;
-    ends(&mut node)?;
+    ends(node)?;
     let left = faults::processes_of(node.dir());
     check!(left.is_empty(), "left behind: {left:?}");
     // Nor does another start change anything.
     node.restart()?;
-    ends(&mut node)?;
-    node.clear()?;
+    ends(node)?;
 
     let members = cluster.cli().json(&["cluster", "status"])?;
     check_eq!(members["nodes"].as_array().map(Vec::len), Some(2), "{members}");
     cluster.deploy_well(&App::quick("v2")?)?;
-    joins(&mut cluster, "n4")?;
+    joins(cluster, "n4")?;
     cluster.settled("hello", 3, "v2")?;
     let report = load.stop()?;
     check!(report.is_clean(), "{}", report.table());
-    cluster.close()
+    Ok(())
 }
 
 /// Another node leads first; nobody notices but whoever asked.

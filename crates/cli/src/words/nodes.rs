@@ -108,12 +108,10 @@ async fn show(desk: &mut Desk, node: u64) -> Result<Code, Failure> {
     Ok(Code::Live)
 }
 
-/// What is left on a machine that is drained, or nothing.
+/// What is left on a machine that is drained.
 fn left(detail: &NodeDetail) -> String {
-    let draining = detail.node.as_ref().is_some_and(|n| n.draining);
-    let shown = detail.left.iter().filter(|_| draining);
-    let lines = shown.map(|left| format!("  Left      {}: {}\n", drain::called(left), escape(&left.why)));
-    lines.collect()
+    let line = |left| format!("  Left      {}: {}\n", drain::called(left), escape(&left.why));
+    detail.left.iter().map(line).collect()
 }
 
 /// How a machine is marked for placement.

@@ -21,9 +21,9 @@ use tracing::{debug, error, info, warn};
 use super::{edge, files, runtime};
 use crate::config::Config;
 
-/// How often the leader looks for members that were removed, and a node without a leader asks why.
+/// How often the leader looks for members that were removed, and a node whether anybody leads it.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long one node is asked.
+/// How long it may take to find that out, and how long one node is asked.
 const ASK: Duration = Duration::from_secs(2);
 /// How long a node that was removed goes on as a member of the log, until the others can do without it, and
 /// answers whoever asked it for that.
@@ -79,7 +79,8 @@ pub(super) async fn expel(ledger: RaftLedger, shutdown: CancellationToken) -> Re
     }
 }
 
-/// Returns once this node was removed: its own log says so, or, where no leader talks to it, another node does.
+/// Returns once this node was removed: its own log says so, or, where no leader answers it, another node does. Who
+/// led when it went away is no answer.
 pub(super) async fn removed(ledger: RaftLedger, peers: Peers) {
     let node = ledger.node();
     let mut changes = ledger.changes();
@@ -89,14 +90,23 @@ pub(super) async fn removed(ledger: RaftLedger, peers: Peers) {
         if state.removed.contains_key(&node) {
             return;
         }
-        let led = ledger.leadership().borrow().leader.is_some();
-        if !led && others_refuse(&peers, &state, node).await {
+        let led = tokio::time::timeout(ASK, ledger.barrier()).await;
+        if !matches!(led, Ok(Ok(_))) && others_refuse(&peers, &state, node).await {
             return;
         }
-        tokio::select! {
+        let again = tokio::time::sleep(LOOK);
+        let gone = async {
             // Without a sender nothing changes any more, and this is about to end.
-            changed = changes.changed() => if changed.is_err() { return std::future::pending().await },
-            () = tokio::time::sleep(LOOK) => {}
+            while changes.changed().await.is_ok() {
+                if ledger.state().removed.contains_key(&node) {
+                    return;
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = gone => return,
+            () = again => {}
         }
     }
 }
