@@ -93,7 +93,8 @@ fn node_in<'a>(event: &'a Event, what: &str) -> Option<&'a str> {
     event.text.strip_prefix("Node ")?.strip_suffix(what).map(str::trim_end).filter(|_| of_kind)
 }
 
-/// Instances that were started in a place of which an instance had neither left nor was on a lost node.
+/// Instances that were started in a place of which an instance had neither left nor was on a lost node. That one leaves
+/// is told when its own node has begun with it: what replaces it after the loss of a node may be told before.
 fn unexplained(before: &[Instance], deployment: &Deployment) -> Vec<String> {
     let known: BTreeMap<&str, &Instance> =
         before.iter().chain(&deployment.instances).map(|instance| (instance.id.as_str(), instance)).collect();
@@ -101,6 +102,9 @@ fn unexplained(before: &[Instance], deployment: &Deployment) -> Vec<String> {
     for instance in before {
         places.entry((instance.release, instance.slot)).or_default().push(instance);
     }
+    let leaving = |event: &&Event| matches!(event.kind.as_str(), "draining" | "removed" | "crashed");
+    let leave: BTreeSet<&str> =
+        deployment.events.iter().filter(leaving).map(|event| event.instance.as_str()).collect();
     let (mut left, mut lost, mut found) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     for event in &deployment.events {
         let id = event.instance.as_str();
@@ -113,8 +117,9 @@ fn unexplained(before: &[Instance], deployment: &Deployment) -> Vec<String> {
             ("starting", None) => found.push(format!("{id} is nowhere")),
             ("starting", Some(new)) => {
                 let there = places.entry((new.release, new.slot)).or_default();
+                let gone = if lost.is_empty() { &left } else { &leave };
                 let holds =
-                    |old: &&&Instance| !left.contains(old.id.as_str()) && !lost.contains(old.node.as_str());
+                    |old: &&&Instance| !gone.contains(old.id.as_str()) && !lost.contains(old.node.as_str());
                 if let Some(old) = there.iter().find(holds) {
                     found.push(format!("{id} was started beside {}, in the same place", old.id));
                 }
@@ -155,6 +160,8 @@ mod tests {
             (&["starting i4"], 1),
             (&["draining i1", "starting i4"], 0),
             (&["node_lost n1", "starting i4"], 0),
+            (&["node_lost n3", "starting i4", "draining i1"], 0),
+            (&["starting i4", "draining i1", "node_lost n3"], 1),
             (&["starting i9"], 1),
         ] {
             let deployment = Deployment {
