@@ -6,9 +6,7 @@ mod remove;
 use serde_json::json;
 use temps_core::text;
 use temps_wire::client::{Api, Client};
-use temps_wire::proto::{
-    CordonNodeRequest, GetNodeRequest, ListNodesRequest, Node, NodeDetail, UncordonNodeRequest,
-};
+use temps_wire::proto::{CordonNodeRequest, GetNodeRequest, ListNodesRequest, Node, UncordonNodeRequest};
 
 use super::Desk;
 use crate::exit::{Code, Failure};
@@ -100,18 +98,14 @@ async fn show(desk: &mut Desk, node: u64) -> Result<Code, Failure> {
         return Ok(Code::Live);
     }
     desk.screen.say(&facts(&detail.node.clone().unwrap_or_default()))?;
-    desk.screen.say(&left(&detail))?;
+    for left in &detail.left {
+        desk.screen.say(&format!("  Left      {}: {}", drain::called(left), escape(&left.why)))?;
+    }
     let (zone, paint) = (desk.screen.look.zone.clone(), desk.screen.look.out);
     for event in &detail.events {
         desk.screen.say(&timeline::line(event, &zone, paint))?;
     }
     Ok(Code::Live)
-}
-
-/// What is left on a machine that is drained.
-fn left(detail: &NodeDetail) -> String {
-    let line = |left| format!("  Left      {}: {}\n", drain::called(left), escape(&left.why));
-    detail.left.iter().map(line).collect()
 }
 
 /// How a machine is marked for placement.

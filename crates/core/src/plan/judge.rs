@@ -40,7 +40,8 @@ pub(super) fn judge(state: &ClusterState, live: &Deployment, now: Millis) -> Opt
                 log_tail: exit.log_tail.clone(),
             });
         }
-        if instance.seen == Seen::Unready && instance.want == Want::Run {
+        let unhealthy = instance.seen == Seen::Unready && instance.want == Want::Run;
+        if unhealthy && !is_shared(state, live, instance) {
             return Some(Cause::Unhealthy {
                 instance: instance.id,
                 node: instance.node,
@@ -75,6 +76,15 @@ pub(super) fn judge(state: &ClusterState, live: &Deployment, now: Millis) -> Opt
         return Some(Cause::Deadline { after: release.spec.deploy.deadline, waiting_for });
     }
     None
+}
+
+/// An instance that was healthy is not at fault while the release before is not healthy either: both lack the same
+/// thing. The deadline ends what this does not.
+fn is_shared(state: &ClusterState, live: &Deployment, instance: &Instance) -> bool {
+    let mut before = state
+        .instances_of(live.environment, &instance.process)
+        .filter(|i| Some(i.release) == live.from && i.release != live.to && i.counts());
+    instance.was_ready && before.any(|i| i.seen == Seen::Unready)
 }
 
 /// How an instance ended by itself.

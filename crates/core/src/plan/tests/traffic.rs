@@ -3,7 +3,7 @@
 use super::{Cluster, bundle, first_release, web};
 use crate::command::Observation;
 use crate::model::{
-    Counts, DeploymentId, EnvironmentId, Measured, NodeId, Past, Phase, ReleaseId, Spec, What,
+    Counts, DeploymentId, EnvironmentId, Measured, NodeId, Past, Phase, ReleaseId, Seen, Spec, What,
 };
 
 const SECOND: DeploymentId = DeploymentId(2);
@@ -88,6 +88,24 @@ fn the_verdict_is_told_with_its_numbers() {
         assert_eq!(cluster.phase_of(SECOND), Phase::Succeeded);
         assert_eq!(cluster.judged(), [line]);
     }
+}
+
+#[test]
+fn an_instance_that_fails_its_checks_together_with_the_old_ones_is_not_at_fault() {
+    let mut cluster = first_release();
+    cluster.follows(web(3), 1_000);
+    cluster.ready(4);
+    cluster.plan();
+    cluster.serve();
+    cluster.plan();
+    cluster.sight(2, Seen::Unready);
+    cluster.sight(4, Seen::Unready);
+    cluster.plan();
+    assert_eq!(cluster.phase_of(SECOND), Phase::Stepping);
+    // The old one is well again, and the new one is not.
+    cluster.sight(2, Seen::Ready);
+    cluster.plan();
+    assert_eq!(cluster.phase_of(SECOND), Phase::Reverting);
 }
 
 #[test]
