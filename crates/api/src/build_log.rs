@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 
 use crate::caller::Caller;
 use crate::desk::{Answer, Desk, Lines};
+use crate::reads;
 use crate::refusal::unanswered;
 
 /// Time before a node that gave no log, or no more of it, is asked again.
@@ -32,10 +33,7 @@ pub(crate) async fn build_log(desk: &Desk, _: Caller, request: BuildLogRequest) 
     if !state.deployments.contains_key(&id) {
         state = desk.fresh().await?;
     }
-    let deployment = state
-        .deployments
-        .get(&id)
-        .ok_or_else(|| Status::not_found(format!("there is no deployment {id}")))?;
+    let deployment = reads::deployment(&state, id)?;
     if request.follow && is_ahead(&state, deployment) {
         let (out, lines) = mpsc::channel(WAITING);
         let reader = Reader { desk: desk.clone(), id, out, tail: request.tail };

@@ -5,13 +5,12 @@ use temps_core::model::{ClusterState, Counts, DeploymentId, ReleaseId, Step};
 use temps_core::preview::{self, Preview, preview};
 use temps_wire::proto;
 use temps_wire::proto::{DeployRequest, DeploymentMetrics, DeploymentPreview, GetMetricsRequest};
-use tonic::Status;
 
 use crate::caller::Caller;
 use crate::desk::{Answer, Desk};
 use crate::refusal::refused;
 use crate::views::Views;
-use crate::{given, limits};
+use crate::{given, limits, reads};
 
 pub(crate) async fn get_metrics(
     desk: &Desk,
@@ -20,11 +19,10 @@ pub(crate) async fn get_metrics(
 ) -> Answer<DeploymentMetrics> {
     let state = desk.fresh().await?;
     let id = DeploymentId(request.number);
-    let found = state.deployments.get(&id).zip(metrics(&state, id));
-    let (deployment, measured) =
-        found.ok_or_else(|| Status::not_found(format!("there is no deployment {id}")))?;
+    let deployment = reads::deployment(&state, id)?;
+    let shown = shown(&state, &metrics(&state, deployment));
     let deployment = Views::new(&state, desk.ledger.now()).deployment(deployment);
-    Ok(DeploymentMetrics { deployment: Some(deployment), ..shown(&state, &measured) })
+    Ok(DeploymentMetrics { deployment: Some(deployment), ..shown })
 }
 
 fn shown(state: &ClusterState, measured: &Metrics) -> DeploymentMetrics {

@@ -1,7 +1,7 @@
 //! What only reads. Where the cluster has no quorum, what helps to repair it is answered from what
 //! this node knows, and everything else is refused.
 
-use temps_core::model::{ClusterState, DeploymentId, Environment, Role};
+use temps_core::model::{ClusterState, Deployment, DeploymentId, Environment, Role};
 use temps_wire::proto::{
     ClusterStatusRequest, ClusterStatusResponse, DeploymentDetail, GetDeploymentRequest,
     ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
@@ -42,6 +42,11 @@ pub(crate) async fn list_deployments(
     Ok(ListDeploymentsResponse { deployments })
 }
 
+/// A deployment that is known.
+pub(crate) fn deployment(state: &ClusterState, id: DeploymentId) -> Answer<&Deployment> {
+    state.deployments.get(&id).ok_or_else(|| Status::not_found(format!("there is no deployment {id}")))
+}
+
 pub(crate) async fn get_deployment(
     desk: &Desk,
     _: Caller,
@@ -49,10 +54,7 @@ pub(crate) async fn get_deployment(
 ) -> Answer<DeploymentDetail> {
     let state = desk.fresh().await?;
     let id = DeploymentId(request.number);
-    let deployment = state
-        .deployments
-        .get(&id)
-        .ok_or_else(|| Status::not_found(format!("there is no deployment {id}")))?;
+    let deployment = deployment(&state, id)?;
     let instances = state.instances.values().filter(|i| i.deployment == Some(id));
     let events = state.events.values().filter(|e| e.deployment == Some(id));
     Ok(DeploymentDetail {

@@ -10,8 +10,8 @@
 //! limit is never more than half of what could still get worse.
 
 use crate::model::{
-    Allowed, CLASSES, Deployment, Evidence, Finding, MILLION, Measured, Millis, Pair, Phase, RollbackRules,
-    Score, Share, Times, Verdict, class_of,
+    Allowed, CLASSES, Counts, Deployment, Evidence, Finding, MILLION, Measured, Millis, Pair, Phase,
+    RollbackRules, Score, Share, Times, Verdict, class_of,
 };
 
 /// Added to what was counted of the release before.
@@ -20,39 +20,32 @@ const DOUBT: Share = Share { count: 2, of: 40 };
 /// What is known of the release before, and what follows from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Baseline {
-    failing: Share,
-    times: Times,
+    counts: Counts,
     /// The class of time beyond which an answer is slow; unknown as long as there is nothing to compare with.
     class: Option<u8>,
 }
 
 impl Baseline {
     pub(crate) fn of(deployment: &Deployment, rules: &RollbackRules) -> Self {
-        let mut failing = Share::default();
-        let mut times = Times::default();
-        for measured in [deployment.counted.past(), deployment.counted.total()] {
-            let Some(counts) = deployment.from.and_then(|from| measured.releases.get(&from)) else {
-                continue;
-            };
-            failing.add(Share { count: counts.failed(), of: counts.requests });
-            for (class, n) in &counts.times.0 {
-                let sum = times.0.entry(*class).or_default();
-                *sum = sum.saturating_add(*n);
-            }
+        let counted = &deployment.counted;
+        let mut counts = Counts::default();
+        if let Some(from) = deployment.from {
+            counts.add(&counted.past_of(from));
+            counts.add(&counted.of(from));
         }
-        let half = times.within(500).filter(|_| times.count() >= rules.min_requests);
+        let half = counts.times.within(500).filter(|_| counts.times.count() >= rules.min_requests);
         let slow =
             half.map(|half| half.saturating_mul(rules.error_rate_factor.into()).max(rules.latency_floor));
-        Self { failing, times, class: slow.map(class_of) }
+        Self { counts, class: slow.map(class_of) }
     }
 
     fn slow(&self) -> Share {
-        self.class.map_or_else(Share::default, |class| slow(&self.times, class))
+        self.class.map_or_else(Share::default, |class| slow(&self.counts.times, class))
     }
 
     /// So much may fail, in millionths.
     fn failing_limit(&self, rules: &RollbackRules) -> u64 {
-        let before = doubted(self.failing).rate();
+        let before = doubted(self.counts.failing()).rate();
         let times = before.saturating_mul(rules.error_rate_factor.into());
         times.min(worse(before)).max(rules.error_rate_floor)
     }
@@ -68,7 +61,7 @@ impl Baseline {
             (limit < MILLION).then(|| doubted(before).rate().min(limit).midpoint(limit))
         };
         Allowed {
-            failing: between(self.failing, self.failing_limit(rules)),
+            failing: between(self.counts.failing(), self.failing_limit(rules)),
             slow: self.class.and_then(|_| between(self.slow(), self.slow_limit())),
         }
     }
@@ -103,7 +96,7 @@ pub(crate) fn note(deployment: &mut Deployment, rules: &RollbackRules, news: &Me
         } else {
             continue;
         };
-        failing.add(Share { count: counts.failed(), of: counts.requests });
+        failing.add(counts.failing());
         if let Some(class) = baseline.class {
             times.add(slow(&counts.times, class));
         }
@@ -120,18 +113,17 @@ pub(crate) fn finding(deployment: &Deployment, rules: &RollbackRules, now: Milli
     let baseline = Baseline::of(deployment, rules);
     let mut evidence: Evidence = deployment.evidence.clone();
     evidence.settle(now, baseline.allowed(rules));
-    let total = deployment.counted.total();
-    let counts = total.releases.get(&deployment.to).cloned().unwrap_or_default();
+    let counts = deployment.counted.of(deployment.to);
     let whole = Finding {
         verdict: Verdict::Fine,
-        new: Share { count: counts.failed(), of: counts.requests },
+        new: counts.failing(),
         within: None,
-        old: baseline.failing,
+        old: baseline.counts.failing(),
         limit: baseline.failing_limit(rules),
         needed: rules.min_requests,
         slower_than: None,
         kinds: [counts.errors, counts.refused, counts.reset],
-        p95: [counts.times.within(950), baseline.times.within(950)],
+        p95: [counts.times.within(950), baseline.counts.times.within(950)],
     };
     if counts.requests < rules.min_requests {
         return Finding { verdict: Verdict::TooFew, ..whole };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    ClusterState, Counts, DeploymentId, EventId, InstanceId, Measured, Millis, NodeId, ReleaseId, Traffic,
+    ClusterState, Counts, Deployment, DeploymentId, InstanceId, Measured, Millis, NodeId, ReleaseId, Traffic,
     What,
 };
 
@@ -31,10 +31,9 @@ pub struct Metrics {
     pub receipt: Option<Traffic>,
 }
 
-/// The metrics of a deployment that is known.
+/// The metrics of a deployment.
 #[must_use]
-pub fn metrics(state: &ClusterState, id: DeploymentId) -> Option<Metrics> {
-    let deployment = state.deployments.get(&id)?;
+pub fn metrics(state: &ClusterState, deployment: &Deployment) -> Metrics {
     let counted = &deployment.counted;
     let releases = |measured: Measured| measured.releases;
     let (during, after) = counted.parts();
@@ -44,8 +43,8 @@ pub fn metrics(state: &ClusterState, id: DeploymentId) -> Option<Metrics> {
         served.extend(reached.map(|(release, counts)| (*release, node, counts.requests)));
     }
     served.sort_unstable();
-    let spans = Spans::of(state, id);
-    Some(Metrics {
+    let spans = Spans::of(state, deployment.id);
+    Metrics {
         time_to_healthy: spans.healthy,
         drain_time: spans.drained,
         build_time: spans.built,
@@ -57,7 +56,7 @@ pub fn metrics(state: &ClusterState, id: DeploymentId) -> Option<Metrics> {
         after: after.map(releases),
         served,
         receipt: counted.is_known().then(|| counted.total().traffic),
-    })
+    }
 }
 
 /// The longest of each kind, by the wall time of the leader.
@@ -73,9 +72,7 @@ impl Spans {
         let mut spans = Self::default();
         let mut began = BTreeMap::<InstanceId, Millis>::new();
         let mut building = None;
-        let first = EventId::default();
-        let events = state.events.range(first..).map(|(_, event)| event);
-        for event in events.filter(|event| event.deployment == Some(id)) {
+        for event in state.events.values().filter(|event| event.deployment == Some(id)) {
             let since = |at: Option<&Millis>| at.map(|at| event.wall.saturating_sub(*at));
             if let What::Starting { instance, .. } | What::Draining { instance, .. } = &event.what {
                 began.insert(*instance, event.wall);

@@ -146,7 +146,7 @@ impl Trial {
         let nodes: Vec<NodeId> = self.state.up().map(|n| n.id).collect();
         let mut seen_any = false;
         for node in nodes {
-            let observations = self.seen_by(node);
+            let observations = obeyed(&self.state, node);
             if observations.is_empty() {
                 continue;
             }
@@ -166,25 +166,6 @@ impl Trial {
             }
             Some(_) | None => false,
         }
-    }
-
-    fn seen_by(&self, node: NodeId) -> Vec<Observation> {
-        let mut seen = Vec::new();
-        if assignment(&self.state, node).awaited.is_some() {
-            seen.push(Observation::Applied { index: self.state.index });
-        }
-        for instance in self.state.instances.values().filter(|i| i.node == node && !i.lost) {
-            let sight = |seen| sight(instance, seen);
-            match instance.want {
-                Want::Run if instance.seen < Seen::Ready => seen.push(sight(Seen::Ready)),
-                Want::Drain if !instance.drained && withdrawn_everywhere(&self.state, instance) => {
-                    seen.push(Observation::Drained { instance: instance.id });
-                }
-                Want::Stop => seen.push(sight(Seen::Gone)),
-                Want::Run | Want::Drain | Want::Gone => {}
-            }
-        }
-        seen
     }
 
     /// Notes how many run and serve now, while the deployment is live.
@@ -215,6 +196,27 @@ impl Trial {
             None => "a node that can run it".to_owned(),
         }
     }
+}
+
+/// What a node reports that does at once what it is told.
+#[must_use]
+pub fn obeyed(state: &ClusterState, node: NodeId) -> Vec<Observation> {
+    let mut seen = Vec::new();
+    if assignment(state, node).awaited.is_some() {
+        seen.push(Observation::Applied { index: state.index });
+    }
+    for instance in state.instances.values().filter(|i| i.node == node && !i.lost) {
+        let sight = |seen| sight(instance, seen);
+        match instance.want {
+            Want::Run if instance.seen < Seen::Ready => seen.push(sight(Seen::Ready)),
+            Want::Drain if !instance.drained && withdrawn_everywhere(state, instance) => {
+                seen.push(Observation::Drained { instance: instance.id });
+            }
+            Want::Stop => seen.push(sight(Seen::Gone)),
+            Want::Run | Want::Drain | Want::Gone => {}
+        }
+    }
+    seen
 }
 
 fn sight(instance: &Instance, seen: Seen) -> Observation {

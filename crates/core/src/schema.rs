@@ -56,7 +56,7 @@ pub fn fits(environment: &Environment, release: &Release) -> bool {
     }
 }
 
-/// `schema 10..11`, in a sentence.
+/// `10..11`, or `11` alone.
 pub(crate) fn range(schema: Schema) -> String {
     if schema.from == schema.to { schema.from.to_string() } else { format!("{}..{}", schema.from, schema.to) }
 }

@@ -60,6 +60,11 @@ impl Call {
         self.repeatable && !self.repeated
     }
 
+    /// The client broke off its request: then nobody else is to blame.
+    pub(crate) fn is_broken_by_client(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.failed())
+    }
+
     pub(crate) fn note_repeat(&mut self) {
         self.repeated = true;
     }

@@ -135,8 +135,7 @@ impl Search {
                 self.unsent = why;
             }
             Sent::Lost(why) => {
-                let by_client = call.upload.as_ref().is_some_and(|upload| upload.failed());
-                self.lose(why, lease.lost(by_client), call);
+                self.lose(why, lease.lost(call.is_broken_by_client()), call);
             }
         }
         worker.shared.retries.add(worker.index, 1);
@@ -173,7 +172,7 @@ impl Search {
 
     /// An application may have received it. It may go elsewhere once, if that does no harm.
     fn lose(&mut self, why: String, fault: Fault, call: &mut Call) {
-        self.by_client = call.upload.as_ref().is_some_and(|upload| upload.failed());
+        self.by_client = call.is_broken_by_client();
         self.over = !call.may_repeat();
         call.note_repeat();
         self.lost = Some((why, fault));

@@ -102,7 +102,7 @@ async fn answer(
             }
             Sent::Unsent(_) => lease.refused(),
             Sent::Lost(why) => {
-                let fault = lease.lost(call.upload.as_ref().is_some_and(|upload| upload.failed()));
+                let fault = lease.lost(call.is_broken_by_client());
                 if !call.may_repeat() {
                     break failed(&Why::Lost(why), fault, &name, active);
                 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::id::{NodeId, ReleaseId};
-use super::traffic::{Measured, Past};
+use super::traffic::{Counts, Measured, Past};
 
 /// What edges counted while a deployment was live, by node. Kept as the nodes report it, because each report is
 /// the whole count since that edge started: a lost one is made good by the next.
@@ -72,6 +72,23 @@ impl Counted {
         sum(self.by_node().values())
     }
 
+    /// Of one release since the deployment began, of all nodes. The judge asks at every look, and for no other.
+    pub(crate) fn of(&self, release: ReleaseId) -> Counts {
+        let mut sum = of(self.earlier.values(), release);
+        for (node, newest) in &self.newest {
+            let before = self.before.get(node).and_then(|before| before.releases.get(&release));
+            if let Some(newest) = newest.releases.get(&release) {
+                sum.add(&newest.since(before));
+            }
+        }
+        sum
+    }
+
+    /// Of one release in the minutes before the deployment began, of all nodes.
+    pub(crate) fn past_of(&self, release: ReleaseId) -> Counts {
+        of(self.past.values().map(|past| &past.measured), release)
+    }
+
     /// From its begin until watching began, and from then on; the second is `None` where it has not begun.
     #[must_use]
     pub fn parts(&self) -> (Measured, Option<Measured>) {
@@ -91,6 +108,12 @@ impl Counted {
     pub fn past(&self) -> Measured {
         sum(self.past.values().map(|past| &past.measured))
     }
+}
+
+fn of<'a>(parts: impl Iterator<Item = &'a Measured>, release: ReleaseId) -> Counts {
+    let mut sum = Counts::default();
+    parts.filter_map(|part| part.releases.get(&release)).for_each(|counts| sum.add(counts));
+    sum
 }
 
 fn sum<'a>(parts: impl Iterator<Item = &'a Measured>) -> Measured {

@@ -3,7 +3,7 @@
 //!
 //! Each second of the new release adds its failures to a score and takes away as many as would be allowed in so
 //! many requests; the score is never below 0. It is a sum that cannot creep up by looking often: requests that
-//! fail as rarely as before take away more than they add. See `plan/judge.rs` for what is allowed.
+//! fail as rarely as before take away more than they add. See `judging.rs` for what is allowed.
 
 use serde::{Deserialize, Serialize};
 

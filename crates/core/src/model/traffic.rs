@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::evidence::Share;
 use super::id::{Millis, ReleaseId};
 
 /// What clients of one environment got at one edge.
@@ -131,6 +132,12 @@ impl Counts {
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.errors.saturating_add(self.refused).saturating_add(self.reset)
+    }
+
+    /// Faults of all requests.
+    #[must_use]
+    pub fn failing(&self) -> Share {
+        Share { count: self.failed(), of: self.requests }
     }
 
     /// What was counted after `before`.

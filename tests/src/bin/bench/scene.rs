@@ -4,13 +4,13 @@
 use rand::Rng;
 use rand::rngs::StdRng;
 use temps_core::apply::apply;
-use temps_core::assignment::{assignment, withdrawn_everywhere};
 use temps_core::command::{Command, ENTRY_VERSION, Entry, NewNode, Observation};
 use temps_core::model::{
-    Artifact, Cause, ClusterState, Counts, DeploymentId, Endpoint, EnvironmentId, Measured, Millis, NodeId,
-    Past, Phase, ProcessSpec, ReleaseId, Seen, Source, Spec, Want, class_of,
+    Artifact, Cause, ClusterState, Counts, DeploymentId, EnvironmentId, Measured, Millis, NodeId, Past,
+    Phase, ProcessSpec, ReleaseId, Source, Spec, class_of,
 };
 use temps_core::plan::plan;
+use temps_core::preview::obeyed;
 use temps_tests::trouble::{Result, Trouble};
 
 const NODE: NodeId = NodeId(1);
@@ -137,28 +137,7 @@ impl Scene {
                 self.write(Command::Plan { seen: self.state.revision, actions });
                 continue;
             }
-            let mut seen = Vec::new();
-            if assignment(&self.state, NODE).awaited.is_some() {
-                seen.push(Observation::Applied { index: self.state.index });
-            }
-            for i in self.state.instances.values() {
-                let sight = |seen| Observation::Instance {
-                    instance: i.id,
-                    seen,
-                    endpoint: Some(Endpoint::default()),
-                    attempts: 2,
-                    last_check: None,
-                    exit: None,
-                };
-                match i.want {
-                    Want::Run if i.seen < Seen::Ready => seen.push(sight(Seen::Ready)),
-                    Want::Drain if !i.drained && withdrawn_everywhere(&self.state, i) => {
-                        seen.push(Observation::Drained { instance: i.id });
-                    }
-                    Want::Stop => seen.push(sight(Seen::Gone)),
-                    Want::Run | Want::Drain | Want::Gone => {}
-                }
-            }
+            let seen = obeyed(&self.state, NODE);
             if seen.is_empty() {
                 return;
             }

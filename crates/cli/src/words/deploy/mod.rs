@@ -80,6 +80,19 @@ struct Job {
     image: Option<String>,
 }
 
+impl Job {
+    /// What the cluster is asked.
+    fn request(&self, source: &Source) -> DeployRequest {
+        DeployRequest {
+            project: self.project.clone(),
+            environment: self.environment.clone(),
+            source: codec::encode(source).into(),
+            spec: codec::encode(&self.file.spec).into(),
+            supersede: false,
+        }
+    }
+}
+
 pub(super) async fn run(desk: &mut Desk, args: Deploy) -> Result<Code, Failure> {
     let job = job(desk, &args)?;
     if args.dry_run {
@@ -98,13 +111,7 @@ pub(super) async fn run(desk: &mut Desk, args: Deploy) -> Result<Code, Failure> 
         () = interrupted() => return Err(Failure::new(Code::Interrupted, "interrupted; nothing was deployed")),
         source = source(desk, &client, &job) => source?,
     };
-    let request = DeployRequest {
-        project: job.project.clone(),
-        environment: job.environment.clone(),
-        source: codec::encode(&source).into(),
-        spec: codec::encode(&job.file.spec).into(),
-        supersede: args.supersede,
-    };
+    let request = DeployRequest { supersede: args.supersede, ..job.request(&source) };
     let accepted = tokio::select! {
         biased;
         () = interrupted() => return Err(undecided()),

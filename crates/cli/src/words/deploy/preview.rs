@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 use temps_core::model::Source;
 use temps_core::text;
-use temps_wire::codec;
-use temps_wire::proto::{DeployRequest, DeploymentPreview, PreviewStep, ProcessPreview};
+use temps_wire::proto::{DeploymentPreview, PreviewStep, ProcessPreview};
 
 use super::{Desk, Job};
 use crate::exit::Failure;
@@ -12,13 +11,7 @@ use crate::screen::escape;
 
 /// Asks what would become of a deployment.
 pub(super) async fn ask(desk: &Desk, job: &Job, source: &Source) -> Result<DeploymentPreview, Failure> {
-    let request = DeployRequest {
-        project: job.project.clone(),
-        environment: job.environment.clone(),
-        source: codec::encode(source).into(),
-        spec: codec::encode(&job.file.spec).into(),
-        supersede: false,
-    };
+    let request = job.request(source);
     let client = desk.client()?;
     let answer = client.call(|mut api| {
         let request = request.clone();
