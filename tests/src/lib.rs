@@ -24,5 +24,6 @@ pub mod paths;
 pub mod settled;
 pub mod stage;
 pub mod suite;
+pub mod together;
 pub mod trouble;
 pub mod wait;

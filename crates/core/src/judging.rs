@@ -6,8 +6,9 @@
 //! back does not count.
 //!
 //! With few requests of its own little is known, and much is allowed: to what was counted 2 failures in 40 requests
-//! are added. So without any the limit is half of all requests, and after 360 good ones the configured floor. The
-//! limit is never more than half of what could still get worse.
+//! are added. So without any the limit is a quarter of all requests, and after 180 good ones the configured floor. The
+//! limit is never more than half of what could still get worse. It lies half-way to the factor, so that what fails as
+//! often as that is found for sure; nobody is taken back for what is within the limit.
 
 use crate::model::{
     Allowed, CLASSES, Counts, Deployment, Evidence, Finding, MILLION, Measured, Millis, Pair, Phase,
@@ -47,7 +48,7 @@ impl Baseline {
     fn failing_limit(&self, rules: &RollbackRules) -> u64 {
         let before = doubted(self.counts.failing()).rate();
         let times = before.saturating_mul(rules.error_rate_factor.into());
-        times.min(worse(before)).max(rules.error_rate_floor)
+        before.midpoint(times).min(worse(before)).max(rules.error_rate_floor)
     }
 
     /// So many answers may be slow, in millionths: at least half, as slow is 10 times the old half.
@@ -56,13 +57,9 @@ impl Baseline {
     }
 
     fn allowed(&self, rules: &RollbackRules) -> Allowed {
-        // Between what was usual and the limit.
-        let between = |before: Share, limit: u64| {
-            (limit < MILLION).then(|| doubted(before).rate().min(limit).midpoint(limit))
-        };
         Allowed {
-            failing: between(self.counts.failing(), self.failing_limit(rules)),
-            slow: self.class.and_then(|_| between(self.slow(), self.slow_limit())),
+            failing: Some(self.failing_limit(rules)).filter(|limit| *limit < MILLION),
+            slow: self.class.map(|_| self.slow_limit()),
         }
     }
 }
@@ -134,10 +131,10 @@ pub(crate) fn finding(deployment: &Deployment, rules: &RollbackRules, now: Milli
         within: Some(now.saturating_sub(score.since)),
         ..whole
     };
-    if evidence.failing.is_breach() {
+    if evidence.failing.is_breach(whole.limit) {
         return of_score(Verdict::Failing, &evidence.failing);
     }
-    if evidence.slow.is_breach() {
+    if evidence.slow.is_breach(baseline.slow_limit()) {
         return Finding {
             old: baseline.slow(),
             limit: baseline.slow_limit(),

@@ -11,6 +11,8 @@ use temps_tests::load::{Load, Mix};
 use temps_tests::trouble::Result;
 use temps_tests::{check, check_eq, faults, wait};
 
+use crate::judged::IN_TIME;
+
 /// Healthy at first, then crashing again and again: one rollback, with the evidence.
 pub(crate) fn crash_loop(cluster: &mut Cluster) -> Result {
     cluster.deploy_well(&App::quick("v1")?)?;
@@ -20,6 +22,13 @@ pub(crate) fn crash_loop(cluster: &mut Cluster) -> Result {
     check_eq!(deployment.phase, "rolled_back", "{}", deployment.story());
     check_eq!(deployment.count("reverting"), 1, "{}", deployment.story());
     check_eq!(deployment.count("ended"), 1, "{}", deployment.story());
+    // Instances crash three seconds after they started, three of them at about the same time.
+    check!(
+        deployment.seconds < 10.0 + IN_TIME.as_secs_f64(),
+        "{} s\n{}",
+        deployment.seconds,
+        deployment.story()
+    );
     check!(deployment.reason.contains("exit code 1"), "{}", deployment.reason);
     check!(deployment.log_tail.iter().any(|l| l.contains("out of luck")), "{:?}", deployment.log_tail);
     check!(

@@ -10,6 +10,8 @@ use temps_tests::load::{Load, Mix};
 use temps_tests::trouble::Result;
 use temps_tests::{check, check_eq};
 
+use crate::judged::IN_TIME;
+
 /// Neither a redirect nor another good-looking status passes, and nobody follows a redirect.
 pub(crate) fn only_the_expected_status(cluster: &mut Cluster) -> Result {
     cluster.deploy_well(&App::quick("v1")?)?;
@@ -27,6 +29,12 @@ pub(crate) fn only_the_expected_status(cluster: &mut Cluster) -> Result {
         check_eq!(deployment.phase, "rolled_back", "{}", deployment.story());
         check!(deployment.reason.contains(status), "the reason names the status: {}", deployment.reason);
         check_eq!(deployment.count("admitted"), 0, "{}", deployment.story());
+        check!(
+            deployment.seconds < 2.0 + IN_TIME.as_secs_f64(),
+            "{} s\n{}",
+            deployment.seconds,
+            deployment.story()
+        );
     }
     let report = load.stop()?;
     check!(report.is_clean(), "{}", report.table());

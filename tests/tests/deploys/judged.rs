@@ -2,19 +2,26 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use temps_tests::app::App;
 use temps_tests::browser;
-use temps_tests::cluster::Cluster;
+use temps_tests::cluster::{Cluster, DEPLOYMENT};
 use temps_tests::deployment::Deployment;
-use temps_tests::load::{Load, Mix};
+use temps_tests::ground::Ground;
+use temps_tests::load::{Kind, Load, Mix};
 use temps_tests::trouble::Result;
-use temps_tests::{check, check_eq, faults, wait};
+use temps_tests::{check, check_eq, faults, together, wait};
 
 /// How long the release before serves, so that something is known of it.
 const BEFORE: Duration = Duration::from_secs(8);
+
+/// How soon enough requests were answered that anybody would call the release bad.
+const ENOUGH: Duration = Duration::from_secs(3);
+
+/// How much later it is taken back, at most.
+pub(crate) const IN_TIME: Duration = Duration::from_secs(10);
 
 /// It is watched for longer than any verdict takes.
 fn watched(version: &str) -> Result<App> {
@@ -41,9 +48,16 @@ pub(crate) fn taken_back(cluster: &mut Cluster) -> Result {
         cluster.deploy_well(&App::quick(&format!("before-{version}"))?)?;
         let load = Load::start(cluster.edges(), Mix::short("hello.localhost"));
         wait::nap(BEFORE)?;
-        let (ran, deployment) = cluster.deploy(&watched(version)?.env(name, value)?)?;
-        check_eq!(ran.code, 3, "{version}\n{}", deployment.story());
+        let sent = cluster.deploy_detached(&watched(version)?.env(name, value)?)?;
+        let reaches =
+            |kind: &str| cluster.await_deployment(sent, kind, DEPLOYMENT, |d| d.has(kind) || d.ended);
+        reaches("admitted")?;
+        let begun = Instant::now();
+        reaches("reverting")?;
+        let took = begun.elapsed();
+        let deployment = cluster.await_end(sent, DEPLOYMENT)?;
         check_eq!(deployment.phase, "rolled_back", "{}", deployment.story());
+        check!(took < ENOUGH + IN_TIME, "{took:?}\n{}", deployment.story());
         check!(deployment.reason.contains(reason), "{}", deployment.reason);
         check!(deployment.reason.contains("before"), "{}", deployment.reason);
         check_eq!(deployment.count("reverting"), 1, "{}", deployment.story());
@@ -58,22 +72,39 @@ pub(crate) fn taken_back(cluster: &mut Cluster) -> Result {
     Ok(())
 }
 
-/// Errors as rare as before are nobody's fault; how many there were is told.
+/// Projects, and deployments of each: a hundred in all where nothing has to be built.
+fn deployments(ground: Ground) -> (usize, usize) {
+    if ground == Ground::Docker { (2, 2) } else { (10, 10) }
+}
+
+/// Errors as rare as before are nobody's fault, however often one looks; how many there were is told.
 pub(crate) fn noise(cluster: &mut Cluster) -> Result {
-    let noisy = |version| watched(version)?.set("rollback.watch", "8s")?.env("ERROR_FRACTION", "2");
-    cluster.deploy_well(&App::quick("noisy-1")?.env("ERROR_FRACTION", "2")?)?;
-    let load = Load::start(cluster.edges(), Mix::short("hello.localhost"));
+    let (projects, deployments) = deployments(cluster.ground());
+    let cluster = &*cluster;
+    together::all(projects, |n| noisy(cluster, &format!("noisy{n}"), deployments))
+}
+
+fn noisy(cluster: &Cluster, project: &str, deployments: usize) -> Result {
+    let app = |n: usize| {
+        let app = App::named(project, &format!("v{n}"))?.set("processes.web.instances", 1)?;
+        app.set("rollback.watch", "5s")?.env("ERROR_FRACTION", "2")
+    };
+    cluster.deploy_well(&app(0)?)?;
+    let load =
+        Load::start(cluster.edges(), Mix::of(&format!("{project}.localhost"), vec![(Kind::KeepAlive, 12.0)]));
     wait::nap(BEFORE)?;
-    let deployment = cluster.deploy_well(&noisy("noisy-2")?)?;
-    load.stop()?;
-    let judged = deployment.events.iter().find(|e| e.kind == "judged").map(|e| e.text.clone());
-    let judged = judged.unwrap_or_default();
-    check!(judged.starts_with("Error rate ") && judged.contains("within the limit of"), "{judged}");
-    let metrics = metrics(cluster, &deployment)?;
-    check_eq!(number(&metrics, "/receipt/platform_caused"), 0, "{metrics:#}");
-    for part in ["before", "during", "after"] {
-        check!(number(&metrics, &format!("/{part}/0/p95_ms")) < 5_000, "{part}: {metrics:#}");
+    for n in 1..=deployments {
+        let deployment = cluster.deploy_well(&app(n)?)?;
+        let judged = deployment.events.iter().find(|e| e.kind == "judged").map(|e| e.text.clone());
+        let judged = judged.unwrap_or_default();
+        check!(judged.starts_with("Error rate ") && judged.contains("within the limit of"), "{judged}");
+        let metrics = metrics(cluster, &deployment)?;
+        check_eq!(number(&metrics, "/receipt/platform_caused"), 0, "{metrics:#}");
+        check!(number(&metrics, "/before/0/p95_ms") < 5_000, "{metrics:#}");
     }
+    let report = load.stop()?;
+    check!(report.is_clean(), "{}", report.table());
+    check!(report.app_errors > 0, "nothing was noisy: {}", report.table());
     Ok(())
 }
 
@@ -123,9 +154,15 @@ pub(crate) fn hangs(cluster: &mut Cluster) -> Result {
     let hung = cluster.instances("hello")?.first().map(|i| i.id.clone()).unwrap_or_default();
     let pid = cluster.application(&hung)?;
     faults::freeze(pid)?;
-    let ended = cluster.await_end(number_of, Duration::from_secs(60));
+    let begun = Instant::now();
+    let caught =
+        cluster.await_deployment(number_of, "reverting", DEPLOYMENT, |d| d.has("reverting") || d.ended);
+    let took = begun.elapsed();
+    let ended = cluster.await_end(number_of, DEPLOYMENT);
     faults::thaw(pid)?;
-    let deployment = ended?;
+    let deployment = caught.and(ended)?;
+    // Three checks that time out.
+    check!(took < Duration::from_secs(3) + IN_TIME, "{took:?}\n{}", deployment.story());
     check_eq!(deployment.phase, "rolled_back", "{}", deployment.story());
     check!(deployment.reason.contains(&format!("health check of {hung}")), "{}", deployment.reason);
     cluster.settled("hello", 3, "v1")

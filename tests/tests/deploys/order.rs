@@ -4,43 +4,73 @@ use std::time::Duration;
 
 use temps_tests::app::App;
 use temps_tests::cluster::{Cluster, DEPLOYMENT};
-use temps_tests::deployment::{Deployment, list, number_in};
+use temps_tests::deployment::{list, number_in};
+use temps_tests::ground::Ground;
 use temps_tests::load::{Load, Mix};
-use temps_tests::trouble::{Result, Trouble};
-use temps_tests::{check, check_eq, wait};
+use temps_tests::trouble::{Context, Result};
+use temps_tests::{check, check_eq, together, wait};
 
 fn numbers(cluster: &Cluster) -> Result<Vec<u64>> {
     let shown = cluster.cli().json(&["deployments", "list", "-p", "hello"])?;
     Ok(list(&shown, "deployments").iter().filter_map(|d| number_in(d).ok()).collect())
 }
 
-/// Two at once, sent to two nodes: the higher number is live at the end.
+/// Projects, and rounds for each of them: a hundred pairs in all where nothing has to be built.
+fn rounds(ground: Ground) -> (usize, usize) {
+    if ground == Ground::Docker { (2, 3) } else { (9, 12) }
+}
+
+/// Two commands at once, sent to two nodes, again and again: what was accepted later is live at the end.
 pub(crate) fn later_wins(cluster: &mut Cluster) -> Result {
-    cluster.deploy_well(&App::quick("v0")?)?;
-    for round in 0..3 {
-        let pair = [(0, format!("a{round}")), (1, format!("b{round}"))];
-        let mut sent = Vec::new();
-        for (node, version) in pair {
-            let bundle = cluster.write(&App::quick(&version)?)?;
-            let cli = cluster.cli_at(&[node]);
-            sent.push(std::thread::spawn(move || {
-                let accepted = cli.json(&["deploy", "-p", "hello", &bundle, "-y", "--detach"])?;
-                Ok::<_, Trouble>((number_in(&accepted)?, version))
-            }));
+    let (projects, rounds) = rounds(cluster.ground());
+    let cluster = &*cluster;
+    together::all(projects, |n| pairs(cluster, &format!("pair{n}"), rounds))
+}
+
+/// A deployment together with another one, with a rollback, and with a change of the number of instances, in turns.
+fn pairs(cluster: &Cluster, project: &str, rounds: usize) -> Result {
+    let app = |version: &str| {
+        App::named(project, version)?.set("processes.web.instances", 1)?.set("rollback.watch", "0s")
+    };
+    cluster.deploy_well(&app("first")?)?;
+    cluster.deploy_well(&app("start")?)?;
+    let (mut live, mut wanted) = ("start".to_owned(), 1);
+    for round in 0..rounds {
+        let what = format!("{project}, round {round}");
+        // The one that is sent first takes longer.
+        let slow = format!("slow{round}");
+        let slow_bundle = cluster.write(&app(&slow)?.env("START_DELAY_MS", "400")?)?;
+        let fast = format!("fast{round}");
+        let fast_bundle = cluster.write(&app(&fast)?)?;
+        let scaled = if wanted == 1 { 2 } else { 1 };
+        let scale = format!("web={scaled}");
+        let (second, then): (&[&str], _) = match round % 3 {
+            0 => (&["deploy", "-p", project, &fast_bundle, "-y", "--json"], fast.as_str()),
+            1 => (&["deployments", "rollback", "-p", project, "-y", "--json"], live.as_str()),
+            _ => (&["scale", "-p", project, &scale, "--json"], slow.as_str()),
+        };
+        let first = ["deploy", "-p", project, &slow_bundle, "-y", "--json"];
+        // Both commands follow what they began to its end.
+        let (first, second) = together::both(
+            || cluster.cli_at(&[round % 3]).run(&first)?.json(),
+            || cluster.cli_at(&[(round + 1) % 3]).run(second)?.json(),
+        )?;
+        let mut numbers = vec![(number_in(&first)?, slow.as_str())];
+        if round % 3 == 2 {
+            wanted = scaled;
+        } else {
+            numbers.push((number_in(&second)?, then));
         }
-        let mut accepted = Vec::new();
-        for thread in sent {
-            accepted.push(thread.join().map_err(|_| Trouble::new("a client panicked"))??);
+        numbers.sort_unstable();
+        for (place, (number, _)) in numbers.iter().enumerate() {
+            let deployment = cluster.deployment(*number)?;
+            let phase = deployment.phase.as_str();
+            let superseded = place + 1 < numbers.len() && phase == "superseded";
+            check!(superseded || phase == "succeeded", "{what}\n{}", deployment.story());
         }
-        accepted.sort();
-        let mut ends: Vec<Deployment> = Vec::new();
-        for (number, _) in &accepted {
-            ends.push(cluster.await_end(*number, DEPLOYMENT)?);
-        }
-        let loser = &ends[0];
-        check!(matches!(loser.phase.as_str(), "succeeded" | "superseded"), "{}", loser.story());
-        check_eq!(ends[1].phase, "succeeded", "{}", ends[1].story());
-        cluster.settled("hello", 3, &accepted[1].1)?;
+        let version = numbers.last().map(|(_, version)| (*version).to_owned()).unwrap_or_default();
+        cluster.settled(project, wanted, &version).context(&what)?;
+        live = version;
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ use temps_tests::load::{Load, Mix};
 use temps_tests::trouble::Result;
 use temps_tests::{check, check_eq, wait};
 
+use crate::judged::IN_TIME;
+
 /// Instance and process id of everyone who answers.
 fn who_answers(cluster: &Cluster) -> Result<BTreeSet<(String, String)>> {
     let mut seen = BTreeSet::new();
@@ -33,6 +35,7 @@ pub(crate) fn untouched(cluster: &mut Cluster) -> Result {
     check_eq!(ran.code, 3, "exit code");
     check_eq!(deployment.phase, "rolled_back", "{}", deployment.story());
     check!(deployment.reason.contains("exit code 7"), "{}", deployment.reason);
+    check!(deployment.seconds < IN_TIME.as_secs_f64(), "{} s\n{}", deployment.seconds, deployment.story());
     check!(report.is_clean(), "{}", report.table());
     check_eq!(who_answers(cluster)?, before, "instances after the rollback");
     Ok(())

@@ -141,7 +141,15 @@ impl Change<'_> {
     pub(super) fn rollback(&mut self, project: &str, environment: &str, to: Option<DeploymentId>) -> Answer {
         let found = self.existing(project, environment)?;
         let (id, current) = (found.id, found.current);
-        let live = self.state.live(id).map(|d| d.id);
+        // Whatever has not ended is what is taken back, begun or not; but asked for twice, it is done once.
+        let newest = self.state.queued(id).or_else(|| self.state.live(id));
+        let asked_for = |back: &DeploymentId| to.is_none_or(|to| to == *back);
+        if let Some(Deployment { id, kind: Kind::Rollback { to }, cancel: None, .. }) = newest
+            && asked_for(to)
+        {
+            return Ok(Outcome::Done(Made::Deployment(*id)));
+        }
+        let unended = newest.is_some();
         let targets: Vec<_> = self.state.rollback_targets(found).collect();
         let brought_current = self
             .state
@@ -153,9 +161,9 @@ impl Change<'_> {
             if names.is_empty() { "there is none".to_owned() } else { names.join(", ") }
         };
         let target = match to {
-            None if live.is_some() => brought_current,
+            None if unended => brought_current,
             None => targets.first().copied(),
-            Some(to) if Some(to) == brought_current && live.is_none() => {
+            Some(to) if Some(to) == brought_current && !unended => {
                 return Ok(Outcome::NoChange(Made::Deployment(to)));
             }
             Some(to) => Some(to).filter(|to| targets.contains(to) || Some(*to) == brought_current),

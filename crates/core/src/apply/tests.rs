@@ -159,6 +159,32 @@ fn a_rollback_picks_the_last_other_release_that_succeeded() {
 }
 
 #[test]
+fn a_rollback_takes_back_what_has_not_ended_and_asked_for_twice_is_one() {
+    let mut cluster = Cluster::new();
+    cluster.succeed(deploy('a', spec()));
+    let current = cluster.succeed(deploy('b', spec()));
+    let release_of = |cluster: &Cluster, made| {
+        let Made::Deployment(id) = made else { panic!("{made:?}") };
+        cluster.state.deployments[&id].to
+    };
+    for begun in [false, true] {
+        let Made::Deployment(unwanted) = cluster.ok(deploy('c', spec())) else { panic!() };
+        if begun {
+            cluster.act(Action::Begin { deployment: unwanted });
+        }
+        let back = cluster.ok(rollback(None));
+        assert_eq!(
+            release_of(&cluster, back),
+            release_of(&cluster, Made::Deployment(current)),
+            "begun: {begun}"
+        );
+        assert_eq!(cluster.ok(rollback(None)), back);
+        assert_eq!(cluster.ok(rollback(Some(current.0))), back);
+    }
+    assert_eq!(cluster.state.deployments.len(), 6);
+}
+
+#[test]
 fn a_rollback_to_what_no_node_stores_is_refused() {
     let mut cluster = Cluster::new();
     cluster.succeed(deploy('a', spec()));

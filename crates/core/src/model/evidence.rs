@@ -102,10 +102,13 @@ impl Score {
         self.seen.add(pair);
     }
 
-    /// Whether the new release failed too often, and the one before not about as often at the same time.
+    /// Whether the new release failed more often than the limit, in millionths, for long enough, and the one before
+    /// not about as often at the same time.
     #[must_use]
-    pub fn is_breach(&self) -> bool {
-        self.points >= BREACH && !self.seen.old.is_like(self.seen.new)
+    pub fn is_breach(&self, limit: u64) -> bool {
+        // What is known of the release before may have changed since the points were given.
+        let Pair { new, old } = self.seen;
+        self.points >= BREACH && new.rate() > limit && !old.is_like(new)
     }
 }
 

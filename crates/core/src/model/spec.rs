@@ -276,7 +276,8 @@ pub struct RollbackRules {
     pub crash_limit: u32,
     /// Of how many succeeded deployments the artifacts are kept; at least 1.
     pub keep: u32,
-    /// How many times as often as before requests may fail, and as long answers may take; at least 2.
+    /// So many times as many failed requests as before take a release back, and so many times as long answers; at
+    /// least 2. See `judging.rs` for the limit.
     pub error_rate_factor: u32,
     /// The part of requests that may fail in any case, in millionths; a million: all.
     pub error_rate_floor: u64,
