@@ -31,6 +31,7 @@ impl Why {
     fn status(&self) -> StatusCode {
         match self {
             Why::Refused(Refusal::Connect) => StatusCode::METHOD_NOT_ALLOWED,
+            Why::Refused(Refusal::Coding) => StatusCode::NOT_IMPLEMENTED,
             Why::Refused(_) => StatusCode::BAD_REQUEST,
             Why::NotReady | Why::NoInstance(_) => StatusCode::SERVICE_UNAVAILABLE,
             Why::Unknown => StatusCode::NOT_FOUND,
@@ -44,6 +45,9 @@ impl Why {
             Why::Refused(Refusal::ManyHosts) => "the request names more than one host".to_owned(),
             Why::Refused(Refusal::BadHost) => "the host of the request is not a host name".to_owned(),
             Why::Refused(Refusal::Connect) => "this server opens no tunnels to other hosts".to_owned(),
+            Why::Refused(Refusal::BadTarget) => "the target of the request is no path".to_owned(),
+            Why::Refused(Refusal::Coding) => "of transfer codings this server knows chunked alone".to_owned(),
+            Why::Refused(Refusal::BadBody) => "the body of the request cannot be read".to_owned(),
             Why::NotReady => "this node has just started and does not know its applications yet".to_owned(),
             Why::Unknown => format!("no application is served at {host} and this path"),
             Why::NoInstance(detail) if detail.is_empty() => format!("no instance of {host} is ready"),

@@ -1,6 +1,6 @@
 //! Which host a request asks for.
 
-use http::header::{HOST, HeaderValue};
+use http::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request, Version};
 use temps_core::host;
 
@@ -21,6 +21,12 @@ pub(crate) enum Refusal {
     BadHost,
     /// It asks for a tunnel to somewhere else.
     Connect,
+    /// Its target is neither a path nor a URL.
+    BadTarget,
+    /// Its body is coded in a way that we cannot undo.
+    Coding,
+    /// Its body is not what its lines say.
+    BadBody,
 }
 
 impl Asked {
@@ -35,6 +41,15 @@ impl Asked {
     pub(crate) fn of<B>(request: &Request<B>) -> Result<Self, Refusal> {
         if request.method() == Method::CONNECT {
             return Err(Refusal::Connect);
+        }
+        if request.uri().scheme().is_none() && request.uri().authority().is_some() {
+            return Err(Refusal::BadTarget);
+        }
+        // What is more than one coding was understood by its last.
+        let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+        let known = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        if !known || codings.next().is_some() {
+            return Err(Refusal::Coding);
         }
         let mut hosts = request.headers().get_all(HOST).iter();
         let line = hosts.next();

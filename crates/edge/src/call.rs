@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Uri, Version};
 use http_body::Body;
@@ -136,6 +136,13 @@ impl Call {
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = self.headers.clone();
+        // A length with zeros in front is read in more than one way.
+        if let (Some(length), Some(exact)) =
+            (request.headers().get(CONTENT_LENGTH), request.body().size_hint().exact())
+            && length.as_bytes().starts_with(b"0")
+        {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(exact));
+        }
         if chunked && self.upgrade.is_none() {
             request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }

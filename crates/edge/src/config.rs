@@ -23,13 +23,20 @@ pub struct Limits {
     pub head: Duration,
     /// How long a client's connection may be idle between requests.
     pub idle: Duration,
+    /// How long a request waits where nobody is ready to answer it.
+    pub wait: Duration,
     /// How long an edge that stops finishes its requests.
     pub drain: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { head: Duration::from_secs(15), idle: Duration::from_secs(75), drain: Duration::from_secs(30) }
+        Self {
+            head: Duration::from_secs(15),
+            idle: Duration::from_secs(75),
+            wait: Duration::from_secs(10),
+            drain: Duration::from_secs(30),
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use temps_core::model::{CLASSES, Traffic, class_of};
 
+use crate::wait::Queue;
+
 /// One number on a cache line of its own.
 #[repr(align(64))]
 #[derive(Debug, Default)]
@@ -95,11 +97,13 @@ impl Meter {
 pub(crate) struct Account {
     meter: Arc<Meter>,
     worker: usize,
+    /// Its requests that wait here until somebody is ready.
+    pub(crate) waiting: Queue,
 }
 
 impl Account {
     pub(crate) fn new(meter: Arc<Meter>, worker: usize) -> Self {
-        Self { meter, worker }
+        Self { meter, worker, waiting: Queue::default() }
     }
 
     fn counts(&self) -> &Counts {

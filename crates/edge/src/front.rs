@@ -1,7 +1,8 @@
 //! The service for clients: who answers a request, and what the client gets when nobody can.
 //!
-//! Nothing here waits between choosing and counting. A request is sent again only where no application can have
-//! received it, or where receiving it twice does no harm, and then once.
+//! Nothing here waits between choosing and counting; a request for which nobody is ready waits a little and is then
+//! chosen for anew. It is sent again only where no application can have received it, or where receiving it twice does
+//! no harm, and then once.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::answer::{Why, answer};
-use crate::asked::Asked;
+use crate::asked::{Asked, Refusal};
 use crate::body::Answer;
 use crate::call::Call;
 use crate::client::{Active, Client};
@@ -22,6 +23,7 @@ use crate::instance::{self, Lease, Sent};
 use crate::peer::Reply;
 use crate::pick::{Ask, Tried};
 use crate::pool::Carrier;
+use crate::wait::Wait;
 use crate::worker::{Chosen, Worker};
 
 /// Answers one request of a client.
@@ -62,7 +64,13 @@ async fn respond(
             Chosen::NotReady => break search.give_up(Why::NotReady, asked.name(), active),
             Chosen::Unknown => break search.give_up(Why::Unknown, asked.name(), active),
             Chosen::Nobody(account) => {
+                let go_on = search.lost.is_none() && search.wait.once_more(worker, &account.waiting).await;
                 search.account = Some(account);
+                if go_on {
+                    // Nobody has received it, and whoever could not take it may be able to by now.
+                    search.tried = Tried::default();
+                    continue;
+                }
                 break search.give_up(Why::NoInstance(String::new()), asked.name(), active);
             }
             Chosen::Local(account, lease) => {
@@ -113,6 +121,7 @@ struct Found {
 #[derive(Default)]
 struct Search {
     tried: Tried,
+    wait: Wait,
     account: Option<Rc<Account>>,
     unsent: String,
     lost: Option<(String, Fault)>,
@@ -179,6 +188,9 @@ impl Search {
     }
 
     fn give_up(&mut self, why: Why, host: &str, active: Active) -> Response<Answer> {
+        if self.by_client {
+            return answer(&Why::Refused(Refusal::BadBody), host, active);
+        }
         let (why, fault) = match self.lost.take() {
             Some((lost, fault)) => (Why::Lost(lost), fault),
             None => match why {
@@ -188,7 +200,7 @@ impl Search {
                 why => (why, Fault::Shed),
             },
         };
-        if let (Some(account), false) = (&self.account, self.by_client) {
+        if let Some(account) = &self.account {
             account.failed(fault);
         }
         answer(&why, host, active)

@@ -115,7 +115,8 @@ fn is_hop_by_hop(name: &str) -> bool {
 /// Lines that applications believe because a proxy wrote them, and what some servers take for them.
 fn is_ours(name: &str) -> bool {
     if name.contains('_') {
-        return is_ours(&name.replace('_', "-"));
+        let name = name.replace('_', "-");
+        return is_ours(&name) || is_hop_by_hop(&name) || matches!(&*name, "content-length" | "host");
     }
     matches!(name, "forwarded" | "x-real-ip" | "proxy")
         || name.starts_with("x-forwarded-")
@@ -179,6 +180,8 @@ mod tests {
             ("forwarded", "for=1.1.1.1"),
             ("x_forwarded_for", "9.9.9.9"),
             ("x-forwarded_for", "9.9.9.8"),
+            ("content_length", "5"),
+            ("transfer_encoding", "chunked"),
             ("temps-environment", "1"),
             ("connection", "x-forwarded-for, x-secret, host"),
             ("x-secret", "1"),

@@ -41,6 +41,7 @@ mod store;
 mod table;
 mod tunnel;
 mod upload;
+mod wait;
 mod worker;
 
 pub use config::{EdgeConfig, EdgeError, Limits, Listen};

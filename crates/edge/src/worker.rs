@@ -84,6 +84,8 @@ pub(crate) struct Worker {
     pub(crate) last_call: Notify,
     holds: RefCell<VecDeque<Hold>>,
     settling: Notify,
+    /// Wakes requests that wait: there is a new table.
+    pub(crate) changed: Notify,
 }
 
 /// Who answers a request.
@@ -144,6 +146,7 @@ impl Worker {
             last_call: Notify::new(),
             holds: RefCell::default(),
             settling: Notify::new(),
+            changed: Notify::new(),
         }
     }
 
@@ -222,6 +225,7 @@ impl Worker {
         self.links.borrow_mut().retain(|node, _| table.peers.contains_key(node));
         // The control thread lets go of the old table last, so that freeing it stops no request.
         *self.table.borrow_mut() = Some(table);
+        self.changed.notify_waiters();
         let mut pools = self.pools.borrow_mut();
         for (uid, left) in withdrawn {
             if left == Left::Draining {

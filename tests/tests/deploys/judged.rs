@@ -74,7 +74,7 @@ pub(crate) fn taken_back(cluster: &mut Cluster) -> Result {
 
 /// Projects, and deployments of each: a hundred in all where nothing has to be built.
 fn deployments(ground: Ground) -> (usize, usize) {
-    if ground == Ground::Docker { (2, 2) } else { (10, 10) }
+    if ground == Ground::Docker { (2, 2) } else { (6, 17) }
 }
 
 /// Errors as rare as before are nobody's fault, however often one looks; how many there were is told.
@@ -87,11 +87,11 @@ pub(crate) fn noise(cluster: &mut Cluster) -> Result {
 fn noisy(cluster: &Cluster, project: &str, deployments: usize) -> Result {
     let app = |n: usize| {
         let app = App::named(project, &format!("v{n}"))?.set("processes.web.instances", 1)?;
-        app.set("rollback.watch", "5s")?.env("ERROR_FRACTION", "2")
+        app.set("rollback.watch", "3s")?.env("ERROR_FRACTION", "2")
     };
     cluster.deploy_well(&app(0)?)?;
     let load =
-        Load::start(cluster.edges(), Mix::of(&format!("{project}.localhost"), vec![(Kind::KeepAlive, 12.0)]));
+        Load::start(cluster.edges(), Mix::of(&format!("{project}.localhost"), vec![(Kind::KeepAlive, 15.0)]));
     wait::nap(BEFORE)?;
     for n in 1..=deployments {
         let deployment = cluster.deploy_well(&app(n)?)?;

@@ -106,11 +106,14 @@ pub(crate) fn canary(cluster: &mut Cluster) -> Result {
     cluster.settled("hello", 3, "v2")
 }
 
-/// The last old instance has gone before the first new one starts.
+/// The last old instance has gone before the first new one starts; requests wait for it.
 pub(crate) fn recreate(cluster: &mut Cluster) -> Result {
     let app = |version: &str| App::quick(version)?.set("deploy.strategy", "recreate");
     cluster.deploy_well(&app("v1")?)?;
+    let load = Load::start(cluster.edges(), Mix::short("hello.localhost"));
     let deployment = cluster.deploy_well(&app("v2")?)?;
+    let report = load.stop()?;
+    check!(report.is_clean(), "{}\n{}", report.table(), deployment.story());
     let story = deployment.story();
     check_eq!(deployment.count("removed"), 3, "{story}");
     check!(place(&deployment, "removed", true) < place(&deployment, "starting", false), "{story}");

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod broken;
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod counts;
 #[cfg(test)]
 mod disk;
@@ -34,5 +36,7 @@ mod support;
 mod swap;
 #[cfg(test)]
 mod takeover;
+#[cfg(test)]
+mod waiting;
 #[cfg(test)]
 mod who;

@@ -40,7 +40,9 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn node(node: u64) -> Self {
-        Self { node, workers: 2, limits: Limits::default(), directory: None }
+        // Tests of what nobody answers need not wait long for it.
+        let limits = Limits { wait: Duration::from_millis(200), ..Limits::default() };
+        Self { node, workers: 2, limits, directory: None }
     }
 
     pub(crate) async fn start(self, authority: &Authority) -> Edge {
