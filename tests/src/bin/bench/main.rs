@@ -1,5 +1,6 @@
 //! Programs that measure; see `scripts/bench`.
 
+mod edge;
 mod judge;
 mod scene;
 
@@ -7,6 +8,9 @@ use std::process::ExitCode;
 
 use temps_tests::stage;
 use temps_tests::trouble::Trouble;
+
+const USAGE: &str =
+    "usage: bench judge [--deployments N] [--json], or bench edge [--rounds N] [--seconds S] [--json]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -20,7 +24,8 @@ fn main() -> ExitCode {
                 let number = number.parse().map_err(|_| Trouble::new("--deployments needs a number"))?;
                 judge::run(stage, number)
             }
-            _ => Err(Trouble::new("usage: bench judge [--deployments N] [--json]")),
+            ["edge", words @ ..] => edge::run(stage, edge::Wish::read(words)?),
+            _ => Err(Trouble::new(USAGE)),
         }
     })
 }
