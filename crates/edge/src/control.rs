@@ -23,7 +23,7 @@ use crate::compile::Compiler;
 use crate::config::{EdgeError, Limits};
 use crate::frame::{self, ToEdge, Wire};
 use crate::handover::Estate;
-use crate::report::{Ledger, Session, add_traffic, add_up};
+use crate::report::{Ledger, Session, add_traffic, add_up, news, take_in};
 use crate::run::{Order, Waiting, Worked};
 use crate::store::{self, Numbered};
 use crate::table::Swap;
@@ -31,6 +31,9 @@ use crate::worker::Shared;
 
 /// How often a report is sent at least.
 const REPORT: Duration = Duration::from_millis(250);
+
+/// Adding up what thousands of environments count takes its time: that is one of so many parts of all, at most.
+const RARELY: u32 = 100;
 
 /// How long whoever connects may take to say what it is.
 const INTRODUCTION: Duration = Duration::from_secs(5);
@@ -92,6 +95,8 @@ pub(crate) struct Control {
     saved: Arc<AtomicU64>,
     stopping: bool,
     retries_told: u64,
+    /// Until then only what happens is a reason to report.
+    next_report: Instant,
 }
 
 impl Control {
@@ -124,6 +129,7 @@ impl Control {
             saved: Arc::default(),
             stopping: false,
             retries_told: 0,
+            next_report: Instant::now(),
         }
     }
 
@@ -164,6 +170,7 @@ impl Control {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let news = Arc::clone(&self.shared.news);
         loop {
+            let mut happened = true;
             tokio::select! {
                 event = inbox.recv() => {
                     if let Some(event) = event {
@@ -171,12 +178,14 @@ impl Control {
                     }
                 }
                 () = news.notified() => {}
-                _ = ticks.tick() => {}
+                _ = ticks.tick() => happened = false,
                 _ = terminate.recv() => self.stop(self.limits.drain, Waiting::Served),
                 _ = interrupt.recv() => self.stop(self.limits.drain, Waiting::Served),
                 _ = hangup.recv() => {}
             }
-            self.report();
+            if happened || Instant::now() >= self.next_report {
+                self.report();
+            }
             if self.running == 0 {
                 // The last report must reach the server before the connection ends with this runtime.
                 if let Some(Heard { reports, conversation, .. }) = self.heard.take() {
@@ -210,9 +219,9 @@ impl Control {
                 }
             }
             Event::Said(..) => {}
-            Event::Predecessor(Some(report)) => {
+            Event::Predecessor(Some(news)) => {
                 if let Some(before) = &mut self.before {
-                    before.report = report;
+                    take_in(&mut before.report, news);
                 }
             }
             Event::Predecessor(None) => {
@@ -266,6 +275,7 @@ impl Control {
     }
 
     fn report(&mut self) {
+        let begun = Instant::now();
         let workers =
             self.shared.acknowledged.iter().map(|seq| seq.load(Ordering::Acquire)).min().unwrap_or(0);
         let before = self.before.as_ref().map_or(u64::MAX, |before| before.report.version);
@@ -286,6 +296,7 @@ impl Control {
         };
         let before = self.before.as_ref().map(|before| &before.report);
         heard.reports.send_replace(add_up(mine, before, &self.base));
+        self.next_report = begun + begun.elapsed() * RARELY;
     }
 
     fn stop(&mut self, grace: Duration, waiting: Waiting) {
@@ -390,6 +401,7 @@ async fn converse(
     mut reports: watch::Receiver<EdgeReport>,
     events: mpsc::UnboundedSender<Event>,
 ) {
+    let mut told = EdgeReport::default();
     loop {
         tokio::select! {
             said = frame::receive::<ToEdge>(&mut wire) => match said {
@@ -405,9 +417,10 @@ async fn converse(
                     return;
                 }
                 let report = reports.borrow_and_update().clone();
-                if frame::send(&mut wire, &report).await.is_err() {
+                if frame::send(&mut wire, &news(&report, &told)).await.is_err() {
                     break;
                 }
+                told = report;
             }
         }
     }

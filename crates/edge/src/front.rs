@@ -64,7 +64,8 @@ async fn respond(
             Chosen::NotReady => break search.give_up(Why::NotReady, asked.name(), active),
             Chosen::Unknown => break search.give_up(Why::Unknown, asked.name(), active),
             Chosen::Nobody(account) => {
-                let go_on = search.lost.is_none() && search.wait.once_more(worker, &account.waiting).await;
+                let go_on =
+                    search.lost.is_none() && Box::pin(search.wait.once_more(worker, &account.waiting)).await;
                 search.account = Some(account);
                 if go_on {
                     // Nobody has received it, and whoever could not take it may be able to by now.
@@ -79,7 +80,7 @@ async fn respond(
             }
             Chosen::Remote(account, forward) => {
                 search.account = Some(account);
-                search.at_peer(worker, forward, &mut call).await
+                Box::pin(search.at_peer(worker, forward, &mut call)).await
             }
         };
         let Some(found) = found else {

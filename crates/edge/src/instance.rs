@@ -120,7 +120,8 @@ pub(crate) async fn send(lease: &Lease, call: &mut Call, retries: &Sharded) -> S
             }
         }
     }
-    let mut carrier = match Pool::connect(pool).await {
+    // What happens now and then takes no room in what is kept for each request.
+    let mut carrier = match Box::pin(Pool::connect(pool)).await {
         Ok(carrier) => carrier,
         Err(error) => {
             debug!(instance = %pool.instance.id, %error, "cannot connect");

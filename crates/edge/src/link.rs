@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use crate::config::EdgeConfig;
 use crate::frame::{self, ToEdge, Wire};
+use crate::report::take_in;
 
 /// How long a started edge may take until it listens.
 const START: Duration = Duration::from_secs(10);
@@ -201,7 +202,7 @@ impl Upkeep {
     ) -> io::Result<End> {
         frame::send(&mut wire, &ToEdge::Hello).await?;
         self.tables.mark_changed();
-        let mut stopping = false;
+        let (mut stopping, mut heard) = (false, false);
         loop {
             tokio::select! {
                 changed = self.tables.changed() => {
@@ -214,8 +215,14 @@ impl Upkeep {
                     }
                 }
                 report = frame::receive::<EdgeReport>(&mut wire) => match report {
-                    Ok(Some(report)) => {
-                        self.reported.send_replace(report);
+                    Ok(Some(news)) => {
+                        self.reported.send_modify(|report| {
+                            if !std::mem::replace(&mut heard, true) {
+                                // It may be of another edge.
+                                *report = EdgeReport::default();
+                            }
+                            take_in(report, news);
+                        });
                     }
                     Ok(None) | Err(_) if stopping => {
                         self.bury().await;

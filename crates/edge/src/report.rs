@@ -91,11 +91,54 @@ pub(crate) fn add_traffic(
     }
 }
 
+/// What of a report is news to whoever was told another: of thousands of environments few have requests just now.
+pub(crate) fn news(report: &EdgeReport, told: &EdgeReport) -> EdgeReport {
+    let changed = report.traffic.iter().filter(|(id, measured)| told.traffic.get(id) != Some(measured));
+    let mut traffic: BTreeMap<_, _> = changed.map(|(id, measured)| (*id, measured.clone())).collect();
+    let gone = told.traffic.keys().filter(|id| !report.traffic.contains_key(id));
+    traffic.extend(gone.map(|id| (*id, Measured::default())));
+    EdgeReport { traffic, in_flight: report.in_flight.clone(), ..*report }
+}
+
+/// Takes news in: what was not told again is as it was.
+pub(crate) fn take_in(told: &mut EdgeReport, news: EdgeReport) {
+    let EdgeReport { index, version, in_flight, traffic, pid } = news;
+    (told.index, told.version, told.in_flight, told.pid) = (index, version, in_flight, pid);
+    told.traffic.extend(traffic);
+    told.traffic.retain(|_, measured| *measured != Measured::default());
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Ledger;
+    use super::{Ledger, news, take_in};
     use std::sync::Arc;
-    use temps_core::table::Table;
+    use temps_core::model::{EnvironmentId, Measured, Traffic};
+    use temps_core::table::{EdgeReport, Table};
+
+    fn report(index: u64, requests: &[(u64, u64)]) -> EdgeReport {
+        let measured =
+            |n| Measured { traffic: Traffic { requests: n, ..Traffic::default() }, ..Measured::default() };
+        let traffic = requests.iter().map(|(id, n)| (EnvironmentId(*id), measured(*n))).collect();
+        EdgeReport { index, traffic, ..EdgeReport::default() }
+    }
+
+    #[test]
+    fn only_what_changed_is_told_and_the_whole_is_known() {
+        let mut known = EdgeReport::default();
+        let mut told = EdgeReport::default();
+        for (next, size) in [
+            (report(1, &[(1, 5), (2, 7)]), 2),
+            (report(2, &[(1, 5), (2, 9)]), 1),
+            (report(3, &[(1, 5), (2, 9)]), 0),
+            (report(3, &[(2, 9), (3, 1)]), 2),
+        ] {
+            let said = news(&next, &told);
+            assert_eq!(said.traffic.len(), size);
+            take_in(&mut known, said);
+            assert_eq!(known, next);
+            told = next;
+        }
+    }
 
     fn table(index: u64, version: u64) -> Table {
         Table { index, version, ..Table::default() }

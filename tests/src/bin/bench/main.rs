@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use temps_tests::stage;
 use temps_tests::trouble::Trouble;
 
-const USAGE: &str =
-    "usage: bench judge [--deployments N] [--json], or bench edge [--rounds N] [--seconds S] [--json]";
+const USAGE: &str = "usage: bench judge [--deployments N] [--json], \
+     or bench edge [--rounds N] [--seconds S] [--workload small|large|close] [--json]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
                 let number = number.parse().map_err(|_| Trouble::new("--deployments needs a number"))?;
                 judge::run(stage, number)
             }
-            ["edge", words @ ..] => edge::run(stage, edge::Wish::read(words)?),
+            ["edge", words @ ..] => edge::run(stage, &edge::Wish::read(words)?),
             _ => Err(Trouble::new(USAGE)),
         }
     })

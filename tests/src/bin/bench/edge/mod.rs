@@ -25,19 +25,20 @@ pub(super) const OTHER_CORE: &str = "1";
 const MANY: usize = 10_000;
 
 /// How long one sample takes, and how many there are of each.
-#[derive(Clone, Copy)]
 pub(super) struct Wish {
-    pub(super) rounds: usize,
-    pub(super) time: Duration,
+    rounds: usize,
+    time: Duration,
+    works: Vec<Workload>,
 }
 
 impl Wish {
     /// From the words of the command line.
     pub(super) fn read(words: &[&str]) -> Result<Self> {
-        let mut wish = Self { rounds: 5, time: Duration::from_secs(3) };
+        let mut wish = Self { rounds: 5, time: Duration::from_secs(3), works: Workload::ALL.to_vec() };
         for pair in words.chunks(2) {
             match pair {
                 ["--rounds", n] => wish.rounds = n.parse().context("--rounds")?,
+                ["--workload", word] => wish.works.retain(|work| work.word() == *word),
                 ["--seconds", n] => wish.time = Duration::from_secs(n.parse().context("--seconds")?),
                 _ => return Err(Trouble::new(super::USAGE)),
             }
@@ -87,7 +88,7 @@ impl Proxy {
     }
 }
 
-pub(super) fn run(stage: Stage, wish: Wish) -> Result<Verdict> {
+pub(super) fn run(stage: Stage, wish: &Wish) -> Result<Verdict> {
     if std::thread::available_parallelism()?.get() < 2 {
         return Err(Trouble::new("this needs two cores: one for the proxy, one for who asks and answers"));
     }
@@ -96,7 +97,7 @@ pub(super) fn run(stage: Stage, wish: Wish) -> Result<Verdict> {
     let many = Edges::start(&peers, Routes { n: MANY })?;
     let mut samples: BTreeMap<(Workload, Proxy), Vec<Sample>> = BTreeMap::new();
     for round in 0..wish.rounds {
-        for work in Workload::ALL {
+        for work in wish.works.iter().copied() {
             for turn in 0..Proxy::ALL.len() {
                 let proxy = Proxy::ALL[(turn + round) % Proxy::ALL.len()];
                 if !proxy.takes(work) {
@@ -143,7 +144,7 @@ fn memory(peers: &Peers, few: &Edges, many: &Edges) -> Result<Value> {
     Ok(json!({ "bytes_per_idle_connection": each, "bytes_per_route": per_route, "bytes_at_rest": with_few }))
 }
 
-fn tell(stage: Stage, wish: Wish, medians: &BTreeMap<(Workload, Proxy), Sample>, memory: &Value) -> Verdict {
+fn tell(stage: Stage, wish: &Wish, medians: &BTreeMap<(Workload, Proxy), Sample>, memory: &Value) -> Verdict {
     let mut rows = Vec::new();
     let mut ratios = BTreeMap::new();
     let mut complaints = Vec::new();

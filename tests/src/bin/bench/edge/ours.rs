@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use temps_core::model::{Endpoint, EnvironmentId, InstanceId, NodeId, ReleaseId};
 use temps_core::table::{Choice, Peer, Route, Table, Target};
@@ -34,7 +36,8 @@ pub(super) struct Edge {
     node: NodeId,
     pub(super) http: u16,
     peer: u16,
-    link: Link,
+    /// It starts an edge that has ended anew, and so goes first.
+    link: Option<Link>,
     version: AtomicU64,
     /// Its memory in bytes, with its routes and before any request.
     pub(super) at_rest: u64,
@@ -154,36 +157,44 @@ impl Edge {
             program: "/usr/bin/taskset".into(),
             args: words.collect(),
         };
-        Ok(Self { node, http, peer, link: Link::start(options), version: AtomicU64::new(0), at_rest: 0 })
+        Ok(Self {
+            node,
+            http,
+            peer,
+            link: Some(Link::start(options)),
+            version: AtomicU64::new(0),
+            at_rest: 0,
+        })
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.link.reports().borrow().pid
+        self.link.as_ref().map_or(0, |link| link.reports().borrow().pid)
     }
 
     fn publish(&self, mut table: Table) -> u64 {
         let version = self.version.fetch_add(1, Ordering::SeqCst) + 1;
         (table.version, table.node) = (version, self.node);
-        self.link.publish(table);
+        if let Some(link) = &self.link {
+            link.publish(table);
+        }
         version
     }
 
     /// Publishes a table and waits until it is served.
     fn serve(&self, table: Table) -> Result {
         let version = self.publish(table);
-        let reports = self.link.reports();
-        wait::until("an edge to serve its table", PATIENCE, || reports.borrow().version == version)
+        let served = || self.link.as_ref().map(|link| link.reports().borrow().version);
+        wait::until("an edge to serve its table", PATIENCE, || served() == Some(version))
     }
 }
 
-impl Drop for Edges {
+impl Drop for Edge {
     fn drop(&mut self) {
-        for pid in [self.near.pid(), self.far.pid()] {
-            let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-            if pid.as_raw() > 0 {
-                // It may have ended by itself.
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-            }
+        let pid = Pid::from_raw(self.pid().cast_signed());
+        drop(self.link.take());
+        if pid.as_raw() > 0 {
+            // It may have ended by itself.
+            let _ = kill(pid, Signal::SIGKILL);
         }
     }
 }
