@@ -99,6 +99,28 @@ impl Connection {
         self.waker.wake();
     }
 
+    /// For how many ticks it has been idle; `None` where it is not, or is about to end.
+    pub(crate) fn idle_for(&self, now: u32) -> Option<u32> {
+        let idle = self.whose == Whose::Client
+            && self.phase.load(Ordering::Relaxed) == IDLE
+            && self.order.load(Ordering::Relaxed) == 0;
+        idle.then(|| now.wrapping_sub(self.since.load(Ordering::Relaxed)))
+    }
+
+    /// It has to make room for another, unless it is about to be used.
+    pub(crate) fn make_room(&self) {
+        self.order(FINISH);
+    }
+
+    /// Waits until it is ordered to end; for a client that has not said anything yet.
+    async fn ordered(&self) {
+        poll_fn(|cx| {
+            self.waker.register(cx.waker());
+            if self.order.load(Ordering::Relaxed) == 0 { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    }
+
     /// Ends it where it has taken too long; `closing`: since when the edge is about to stop.
     pub(crate) fn sweep(&self, now: u32, head: u32, idle: u32, closing: Option<u32>) {
         let age = now.wrapping_sub(self.since.load(Ordering::Relaxed));
@@ -154,11 +176,17 @@ pub(crate) struct Client {
 
 /// Serves one connection of a client.
 pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, from: SocketAddr) {
+    if !worker.make_room() {
+        return debug!("too many connections, and all are in use");
+    }
     let connection = Arc::new(Connection::new(Whose::Client, worker.ticks.clone()));
     let _known = worker.know(&connection);
-    let Ok(Some(first)) = tokio::time::timeout(worker.limits.head, first_bytes(&mut stream)).await else {
-        return;
+    let first = tokio::select! {
+        biased;
+        first = tokio::time::timeout(worker.limits.head, first_bytes(&mut stream)) => first,
+        () = connection.ordered() => return,
     };
+    let Ok(Some(first)) = first else { return };
     let address = HeaderValue::try_from(from.ip().to_canonical().to_string());
     let client = Rc::new(Client { address: address.expect("an address is visible ASCII") });
     let http2 = first.starts_with(PREFACE);

@@ -16,7 +16,7 @@ pub enum Listen {
     Bound(TcpListener),
 }
 
-/// Times that end what would otherwise last for ever.
+/// What ends what would otherwise last for ever, or take all there is.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// From the first byte of a request's head to its last.
@@ -25,6 +25,8 @@ pub struct Limits {
     pub idle: Duration,
     /// How long a request waits where nobody is ready to answer it.
     pub wait: Duration,
+    /// Open connections, of all workers together. Beyond it, the one that was idle the longest ends for each new one.
+    pub connections: usize,
     /// How long an edge that stops finishes its requests.
     pub drain: Duration,
 }
@@ -35,6 +37,7 @@ impl Default for Limits {
             head: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             wait: Duration::from_secs(10),
+            connections: 65_536,
             drain: Duration::from_secs(30),
         }
     }
@@ -57,7 +60,7 @@ pub struct EdgeConfig {
     pub workers: usize,
     /// The socket of a living edge whose listeners this one takes.
     pub takeover: Option<PathBuf>,
-    /// Times.
+    /// Times and numbers.
     pub limits: Limits,
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, mpsc};
@@ -61,7 +62,8 @@ pub(crate) type Worked = mpsc::UnboundedSender<Order>;
 /// # Errors
 /// Where it cannot start; see [`EdgeError`].
 pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
-    let EdgeConfig { data_dir, socket, http, peer, identity, workers, takeover, limits } = config;
+    let EdgeConfig { data_dir, socket, http, peer, identity, workers, takeover, mut limits } = config;
+    limits.connections = limits.connections.min(descriptors() / 3).max(1);
     let tls = identity::load(&identity)?;
     let (estate, mut predecessor) = match &takeover {
         Some(path) => {
@@ -136,6 +138,15 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
     }
     info!("edge ended");
     result
+}
+
+/// How many descriptors there may be, as many as this process is allowed. A connection of a client may need one to an
+/// instance, too, and one to another edge.
+fn descriptors() -> usize {
+    let allowed = getrlimit(Resource::Nofile);
+    let all = Rlimit { current: allowed.maximum, maximum: allowed.maximum };
+    let now = if setrlimit(Resource::Nofile, all).is_ok() { all.current } else { allowed.current };
+    now.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 /// So many that all sockets can be handed over at once, with a few addresses each.

@@ -290,6 +290,20 @@ impl Worker {
         Known { worker: Rc::clone(self), id }
     }
 
+    /// Makes room for one more connection, at the cost of the one that has been idle the longest. `false`: there is no
+    /// room, and none is idle.
+    pub(crate) fn make_room(&self) -> bool {
+        let (workers, now) = (self.shared.acknowledged.len(), self.ticks.now());
+        if self.open() < self.limits.connections.div_ceil(workers) {
+            return true;
+        }
+        let connections = self.connections.borrow();
+        let idle =
+            connections.values().filter_map(|connection| Some((connection.idle_for(now)?, connection)));
+        let longest = idle.max_by_key(|(ticks, _)| *ticks);
+        longest.inspect(|(_, connection)| connection.make_room()).is_some()
+    }
+
     pub(crate) fn open_tunnel(self: &Rc<Self>) -> OpenTunnel {
         self.tunnels.set(self.tunnels.get() + 1);
         OpenTunnel(Rc::clone(self))

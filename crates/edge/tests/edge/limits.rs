@@ -89,6 +89,46 @@ async fn large_heads_pass_and_huge_ones_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_connections_costs_idle_ones_alone() {
+    let limits = Limits { connections: 20, ..Limits::default() };
+    let edge = Plan { limits, workers: 1, ..Plan::node(1) }.start(&Authority::new()).await;
+    let app = App::start("app").await;
+    edge.serve(1, table(vec![choice(1, 1, 1)], vec![target(1, 1, &app)], &[])).await;
+    let mut idle = Client::connect(edge.http).await;
+    idle.get(HOST, "/").await;
+    let mut busy = Client::connect(edge.http).await;
+    busy.send(format!("GET /slow?4000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
+    until("it is under way", || edge.in_flight(1) == 1).await;
+    // They say nothing, and are more than there is room for.
+    let mut silent = Vec::new();
+    for _ in 0..60 {
+        silent.push(Client::connect(edge.http).await);
+    }
+    for _ in 0..5 {
+        assert_eq!(get(edge.http, HOST, "/").await.text(), "app", "a newcomer");
+    }
+    assert!(idle.rest().await.is_empty(), "it was idle the longest");
+    assert!(silent[0].rest().await.is_empty());
+    assert_eq!(busy.answer().await.text(), "app", "it was in use");
+    drop(silent);
+
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        let mut client = Client::connect(edge.http).await;
+        client.send(format!("GET /slow?2000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
+        all.push(client);
+    }
+    until("all are under way", || edge.in_flight(1) >= 19).await;
+    let mut one_too_many = Client::connect(edge.http).await;
+    assert!(one_too_many.rest().await.is_empty(), "there is no room");
+    let mut answered = 0;
+    for client in &mut all {
+        answered += usize::from(client.try_answer().await.is_some_and(|answer| answer.status == 200));
+    }
+    assert!(answered >= 19, "{answered}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_is_nobody_elses_failure() {
     let edge = Plan::node(1).start(&Authority::new()).await;
     let app = App::start("app").await;

@@ -43,6 +43,9 @@ impl Wish {
                 _ => return Err(Trouble::new(super::USAGE)),
             }
         }
+        if wish.works.is_empty() || wish.rounds == 0 || wish.time.is_zero() {
+            return Err(Trouble::new(super::USAGE));
+        }
         Ok(wish)
     }
 }
@@ -156,18 +159,16 @@ fn tell(stage: Stage, wish: &Wish, medians: &BTreeMap<(Workload, Proxy), Sample>
             complaints.push(format!("{} of {} failed: {}", proxy.word(), work.word(), sample.failed));
         }
     }
-    for work in Workload::ALL {
-        let of = |proxy| medians.get(&(work, proxy));
-        let Some(ours) = of(Proxy::Ours) else { continue };
-        for (name, other) in [("ratio_nginx", Proxy::Nginx), ("ratio_haproxy", Proxy::Haproxy)] {
-            let Some(other) = of(other) else { continue };
-            let ratio = ours.per_core() / other.per_core();
-            let slower = ours.p99_us / other.p99_us;
-            ratios.entry(name).or_insert_with(BTreeMap::new).insert(work.word(), ratio);
-            ratios
-                .entry(if name == "ratio_nginx" { "p99_nginx" } else { "p99_haproxy" })
-                .or_insert_with(BTreeMap::new)
-                .insert(work.word(), slower);
+    for (name, peer) in [("nginx", Proxy::Nginx), ("haproxy", Proxy::Haproxy)] {
+        for work in Workload::ALL {
+            let of = |proxy| medians.get(&(work, proxy));
+            let (Some(ours), Some(peer)) = (of(Proxy::Ours), of(peer)) else { continue };
+            for (kind, ratio) in
+                [("ratio", ours.per_core() / peer.per_core()), ("p99", ours.p99_us / peer.p99_us)]
+            {
+                let of_kind = ratios.entry(format!("{kind}_{name}")).or_insert_with(BTreeMap::new);
+                of_kind.insert(work.word(), ratio);
+            }
         }
     }
     for (name, of) in &ratios {
@@ -178,7 +179,7 @@ fn tell(stage: Stage, wish: &Wish, medians: &BTreeMap<(Workload, Proxy), Sample>
     let mut object =
         json!({ "rounds": wish.rounds, "seconds": wish.time.as_secs_f64(), "rows": rows, "memory": memory });
     for (name, of) in ratios {
-        object[name] = json!(of);
+        object[&name] = json!(of);
     }
     Verdict { object, complaints }
 }
