@@ -59,14 +59,21 @@ pub fn slay_with_group(pid: u32) -> Result {
     slay(pid)
 }
 
+/// What the kernel tells of a process, or of a thread, at this place of `/proc`: the fields of its `stat` from the state
+/// on, which is the third of `proc(5)`. `None`: it is gone.
+#[must_use]
+pub fn stat(of: &Path) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(of.join("stat")).ok()?;
+    // The name of the program may have spaces and brackets in it.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
 /// Whether a process runs; one that only waits to be reaped does not. While one of its threads runs, it has its sockets.
 #[must_use]
 pub fn is_running(pid: u32) -> bool {
-    let alive = |of: &Path| {
-        let stat = std::fs::read_to_string(of.join("stat")).unwrap_or_default();
-        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        !matches!(state, None | Some('Z' | 'X'))
-    };
+    let ended = |state: &String| matches!(state.as_str(), "Z" | "X");
+    let alive = |of: &Path| stat(of).is_some_and(|fields| fields.first().is_some_and(|state| !ended(state)));
     let process = PathBuf::from(format!("/proc/{pid}"));
     if alive(&process) {
         return true;

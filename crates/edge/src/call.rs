@@ -34,11 +34,17 @@ impl Call {
     pub(crate) fn new(
         method: Method,
         uri: &Uri,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         incoming: Incoming,
         wishes: &Wishes,
         upgrade: Option<OnUpgrade>,
     ) -> Self {
+        // A length with zeros in front is read in more than one way.
+        if let (Some(length), Some(exact)) = (headers.get(CONTENT_LENGTH), incoming.size_hint().exact())
+            && length.as_bytes().starts_with(b"0")
+        {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(exact));
+        }
         let upload = Upload::new(incoming, wishes.expects);
         let safe_twice = matches!(
             method,
@@ -136,13 +142,6 @@ impl Call {
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = self.headers.clone();
-        // A length with zeros in front is read in more than one way.
-        if let (Some(length), Some(exact)) =
-            (request.headers().get(CONTENT_LENGTH), request.body().size_hint().exact())
-            && length.as_bytes().starts_with(b"0")
-        {
-            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(exact));
-        }
         if chunked && self.upgrade.is_none() {
             request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }

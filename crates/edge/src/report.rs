@@ -104,8 +104,13 @@ pub(crate) fn news(report: &EdgeReport, told: &EdgeReport) -> EdgeReport {
 pub(crate) fn take_in(told: &mut EdgeReport, news: EdgeReport) {
     let EdgeReport { index, version, in_flight, traffic, pid } = news;
     (told.index, told.version, told.in_flight, told.pid) = (index, version, in_flight, pid);
-    told.traffic.extend(traffic);
-    told.traffic.retain(|_, measured| *measured != Measured::default());
+    for (id, measured) in traffic {
+        if measured == Measured::default() {
+            told.traffic.remove(&id);
+        } else {
+            told.traffic.insert(id, measured);
+        }
+    }
 }
 
 #[cfg(test)]

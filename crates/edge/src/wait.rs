@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::worker::Worker;
 
 /// So many requests of one environment may wait at one worker; each keeps its head and its connection.
-pub(crate) const MOST: usize = 512;
+const MOST: usize = 512;
 
 /// How often it is looked again where no new table comes: an instance that refused connections may take them by now.
 const LOOK: Duration = Duration::from_millis(100);

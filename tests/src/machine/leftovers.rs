@@ -62,9 +62,8 @@ fn clear_now() {
 
 /// A process, told apart from others that had or will have its number.
 fn identity(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(") ")?;
-    Some(format!("{pid} {}", rest.split(' ').nth(19)?))
+    let fields = faults::stat(Path::new(&format!("/proc/{pid}")))?;
+    Some(format!("{pid} {}", fields.get(19)?))
 }
 
 fn abandoned() -> Vec<PathBuf> {

@@ -3,15 +3,14 @@
 //! After each request follows another, `GET /next`. What of it is part of the first, and what is a request, is what
 //! attackers play with.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use temps_core::model::{Endpoint, EnvironmentId, InstanceId, NodeId, ReleaseId};
-use temps_core::table::{Choice, Peer, Route, Table, Target};
+use temps_core::model::EnvironmentId;
+use temps_core::table::{Route, Table};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{App, Authority, Client, Edge, Plan};
+use crate::support::{App, Authority, Client, Edge, Plan, choice, table, target};
 
 mod cases;
 
@@ -79,17 +78,13 @@ fn host(n: usize) -> String {
 fn routes(witnesses: &[Witness], on: u64, own: u64) -> Vec<Route> {
     let route = |(n, witness): (usize, &Witness)| {
         let number = n as u64 + 1;
-        let endpoint =
-            Endpoint { address: witness.app.address.to_string(), incarnation: witness.app.name.clone() };
-        let target =
-            Target { instance: InstanceId(number), release: ReleaseId(number), endpoint, draining: false };
         Route {
             environment: EnvironmentId(number),
             hosts: vec![host(n)],
             path_prefix: "/".to_owned(),
-            choices: vec![Choice { release: ReleaseId(number), node: NodeId(on), weight: 1, instances: 1 }],
+            choices: vec![choice(number, on, 1)],
             sticky: None,
-            local: if on == own { vec![target] } else { Vec::new() },
+            local: if on == own { vec![target(number, number, &witness.app)] } else { Vec::new() },
         }
     };
     witnesses.iter().enumerate().map(route).collect()
@@ -153,12 +148,8 @@ async fn each_request_is_what_it_seems() {
     for n in 0..CASES.len() {
         witnesses.push(Witness::start(n).await);
     }
-    let peers = |edge: &Edge| BTreeMap::from([(NodeId(edge.node), Peer { address: edge.peer.to_string() })]);
-    let table = |on, own, other: &Edge| Table {
-        routes: routes(&witnesses, on, own),
-        peers: peers(other),
-        ..Table::default()
-    };
+    let table =
+        |on, own, other| Table { routes: routes(&witnesses, on, own), ..table(vec![], vec![], &[other]) };
     near.serve(1, table(2, 1, &far)).await;
     far.serve(1, table(2, 2, &near)).await;
     let mut wrong = through(&far, &witnesses, "own edge").await;

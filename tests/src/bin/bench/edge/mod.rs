@@ -13,7 +13,7 @@ use temps_tests::stage::{Stage, Verdict};
 use temps_tests::trouble::{Context, Result, Trouble};
 
 use self::load::{Sample, Workload};
-use self::ours::{Edges, Routes};
+use self::ours::Edges;
 use self::peers::Peers;
 
 /// The core of the proxy that is measured.
@@ -96,8 +96,8 @@ pub(super) fn run(stage: Stage, wish: &Wish) -> Result<Verdict> {
         return Err(Trouble::new("this needs two cores: one for the proxy, one for who asks and answers"));
     }
     let peers = Peers::start()?;
-    let few = Edges::start(&peers, Routes { n: 1 })?;
-    let many = Edges::start(&peers, Routes { n: MANY })?;
+    let few = Edges::start(&peers, 1)?;
+    let many = Edges::start(&peers, MANY)?;
     let mut samples: BTreeMap<(Workload, Proxy), Vec<Sample>> = BTreeMap::new();
     for round in 0..wish.rounds {
         for work in wish.works.iter().copied() {
@@ -113,7 +113,7 @@ pub(super) fn run(stage: Stage, wish: &Wish) -> Result<Verdict> {
                     Proxy::Nginx => measure(peers.nginx, "app0.test", &[peers.nginx_pid()]),
                     Proxy::Haproxy => measure(peers.haproxy, "app0.test", &[peers.haproxy_pid()]),
                     Proxy::Ours => measure(few.near.http, "app0.test", &[few.near.pid()]),
-                    Proxy::OursFar => measure(few.far.http, "app0.test", &[few.near.pid(), few.far.pid()]),
+                    Proxy::OursFar => measure(few.near.http, ours::FAR, &[few.near.pid(), few.far.pid()]),
                     Proxy::OursManyRoutes => {
                         measure(many.near.http, &format!("app{}.test", MANY / 2), &[many.near.pid()])
                     }

@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use temps_core::model::{Endpoint, EnvironmentId, InstanceId, NodeId, ReleaseId};
 use temps_core::table::{Choice, Peer, Route, Table, Target};
 use temps_edge::{Link, LinkOptions};
 use temps_tests::trouble::{Context, Result, Trouble};
-use temps_tests::wait;
+use temps_tests::{faults, together, wait};
 use tokio::runtime::Runtime;
 
 use super::peers::{Peers, free_port};
@@ -24,12 +22,6 @@ const SWAPS: Duration = Duration::from_millis(200);
 
 /// How long an edge may take until it serves a table.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// So many applications; requests are for one of them.
-#[derive(Clone, Copy)]
-pub(super) struct Routes {
-    pub(super) n: usize,
-}
 
 /// One edge.
 pub(super) struct Edge {
@@ -47,14 +39,15 @@ pub(super) struct Edge {
 pub(super) struct Edges {
     pub(super) near: Edge,
     pub(super) far: Edge,
-    routes: Routes,
+    /// How many applications both have; requests are for one of them.
+    routes: usize,
     application: u16,
     _runtime: Runtime,
     _directory: tempfile::TempDir,
 }
 
 impl Edges {
-    pub(super) fn start(peers: &Peers, routes: Routes) -> Result<Self> {
+    pub(super) fn start(peers: &Peers, routes: usize) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("temps-bench-edge-").tempdir()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let authority = Authority::new()?;
@@ -80,27 +73,27 @@ impl Edges {
     }
 
     /// New tables while something is done.
-    pub(super) fn swapping<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) fn swapping<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let swapping = scope.spawn(|| {
-                let mut table = self.near_table();
-                while !done.load(Ordering::SeqCst) {
-                    // What changes is the application asked for.
-                    if let Some(route) = table.routes.first_mut() {
-                        route.path_prefix =
-                            if route.path_prefix == "/" { "/small".to_owned() } else { "/".to_owned() };
-                    }
-                    self.near.publish(table.clone());
-                    wait::nap(SWAPS)?;
+        let swap = || {
+            let mut table = self.near_table();
+            while !done.load(Ordering::SeqCst) {
+                // What changes is the application asked for.
+                if let Some(route) = table.routes.first_mut() {
+                    route.path_prefix =
+                        if route.path_prefix == "/" { "/small".to_owned() } else { "/".to_owned() };
                 }
-                self.near.serve(self.near_table())
-            });
+                self.near.publish(table.clone());
+                wait::nap(SWAPS)?;
+            }
+            self.near.serve(self.near_table())
+        };
+        let work = || {
             let result = work();
             done.store(true, Ordering::SeqCst);
-            swapping.join().map_err(|_| Trouble::new("the thread that swaps tables panicked"))??;
             result
-        })
+        };
+        together::both(swap, work).map(|((), result)| result)
     }
 
     fn near_table(&self) -> Table {
@@ -110,8 +103,8 @@ impl Edges {
     /// Each application is on the node that the table is for, and one more on the second alone.
     fn table(&self, own: &Edge, other: &Edge) -> Table {
         let applications =
-            (0..self.routes.n).map(|n| self.route(n, &format!("app{n}.test"), own.node, own.node));
-        let far = self.route(self.routes.n, FAR, self.far.node, own.node);
+            (0..self.routes).map(|n| self.route(n, &format!("app{n}.test"), own.node, own.node));
+        let far = self.route(self.routes, FAR, self.far.node, own.node);
         let peers = BTreeMap::from([(other.node, Peer { address: format!("127.0.0.1:{}", other.peer) })]);
         Table { routes: applications.chain([far]).collect(), peers, ..Table::default() }
     }
@@ -190,11 +183,12 @@ impl Edge {
 
 impl Drop for Edge {
     fn drop(&mut self) {
-        let pid = Pid::from_raw(self.pid().cast_signed());
+        let pid = self.pid();
         drop(self.link.take());
-        if pid.as_raw() > 0 {
+        // None is known where it never reported.
+        if pid > 0 {
             // It may have ended by itself.
-            let _ = kill(pid, Signal::SIGKILL);
+            let _ = faults::slay(pid);
         }
     }
 }

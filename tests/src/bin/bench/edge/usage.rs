@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 use temps_tests::trouble::{Context, Result, Trouble};
-use temps_tests::wait;
+use temps_tests::{faults, wait};
 
 /// Connections among which memory is divided.
 const IDLE: u64 = 800;
@@ -17,10 +18,8 @@ pub(super) fn cpu(pids: &[u32]) -> Result<Duration> {
     let per_second = sysconf(SysconfVar::CLK_TCK)?.unwrap_or(100);
     let mut ticks = 0.0;
     for pid in pids {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context(format!("process {pid}"))?;
-        // The name of the program may have spaces and brackets in it.
-        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-        let fields: Vec<&str> = after.split_whitespace().collect();
+        let fields = faults::stat(Path::new(&format!("/proc/{pid}")));
+        let fields = fields.ok_or_else(|| Trouble::new(format!("process {pid} is gone")))?;
         for field in [11, 12] {
             ticks += fields.get(field).and_then(|n| n.parse::<f64>().ok()).unwrap_or_default();
         }
