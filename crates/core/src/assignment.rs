@@ -204,7 +204,8 @@ pub fn served_everywhere(state: &ClusterState, index: Index) -> bool {
     state.nodes.values().all(|n| n.status == NodeStatus::Lost || n.applied >= index)
 }
 
-/// The newest index that somebody waits for: an instance to be served, or to be withdrawn, everywhere.
+/// The newest index that somebody waits for: an instance to be served, or to be withdrawn,
+/// everywhere, or a challenge to be answered.
 fn awaited(state: &ClusterState) -> Option<Index> {
     state
         .instances
@@ -215,6 +216,7 @@ fn awaited(state: &ClusterState) -> Option<Index> {
             Want::Drain => i.withdrawn,
             Want::Stop | Want::Gone => None,
         })
+        .chain(state.tls.challenges().map(|(_, challenge)| challenge.since))
         .max()
 }
 

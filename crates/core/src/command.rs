@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Artifact, Cause, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Index, InstanceId, Measured,
-    Millis, NodeFacts, NodeId, Past, Phase, Reason, ReleaseId, Role, Seen, Source, Spec, Variables,
+    Acme, Artifact, Cause, Certificate, CertificateId, DeploymentId, Endpoint, EnvironmentId, EventId, Exit,
+    Index, InstanceId, Measured, Millis, NodeFacts, NodeId, Opaque, Past, Phase, Reason, ReleaseId, Role,
+    Seen, Source, Spec, Variables,
 };
 
 pub use answer::{Made, Outcome, Receipt, Rejection};
 
 /// The format version of [`Entry`]; a node refuses entries of a newer one.
-pub const ENTRY_VERSION: u16 = 4;
+pub const ENTRY_VERSION: u16 = 5;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +148,29 @@ pub enum Command {
         /// Names to remove.
         remove: Vec<String>,
     },
+    /// Gives an environment one more name.
+    AddDomain {
+        /// Name of the project.
+        project: String,
+        /// Name of the environment.
+        environment: String,
+        /// The name, normalised.
+        name: String,
+    },
+    /// Takes a name that was added, and certificates that are for no other name of an environment.
+    RemoveDomain {
+        /// Which.
+        name: String,
+    },
+    /// Keeps a certificate that a person gave.
+    PutCertificate(Certificate),
+    /// Where certificates are ordered from now on; nowhere where `None`.
+    SetAcme {
+        /// Where, without an account: that of the same directory and contact is kept.
+        acme: Option<Acme>,
+    },
+    /// What the leader has done about certificates.
+    Certify(Certify),
     /// No new instances are placed on a node; what runs there goes on.
     CordonNode {
         /// Which.
@@ -198,6 +222,46 @@ pub enum Command {
     Noticed {
         /// That event.
         up_to: EventId,
+    },
+}
+
+/// What the leader has done about certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Certify {
+    /// It has an account now.
+    Account {
+        /// At the server with this directory.
+        directory: String,
+        /// The account, sealed.
+        account: Opaque,
+    },
+    /// Edges are to answer this from now on.
+    Challenge {
+        /// For which name.
+        name: String,
+        /// The part of the path that is asked by HTTP.
+        token: String,
+        /// What is answered.
+        authorization: String,
+    },
+    /// A name is not ours as far as the server can see, or it could not be asked.
+    Failed {
+        /// Which name.
+        name: String,
+        /// Why, for a person.
+        why: String,
+        /// When it is tried again, in Unix milliseconds.
+        retry_at: Millis,
+    },
+    /// A certificate was issued; it takes the place of one for the same names.
+    Issued(Certificate),
+    /// A certificate is to be renewed at another time.
+    Renewal {
+        /// Which.
+        certificate: CertificateId,
+        /// When, in Unix milliseconds.
+        at: Millis,
     },
 }
 

@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod assignment;
 pub mod command;
+pub mod domains;
 pub mod drain;
 pub mod host;
 pub mod invariants;

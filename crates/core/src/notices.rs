@@ -20,7 +20,8 @@ fn is_worth_telling(what: &What) -> bool {
         | What::NodeLost { .. }
         | What::NodeReturned { .. }
         | What::NodeDrained { .. }
-        | What::NodeRemoved { .. } => true,
+        | What::NodeRemoved { .. }
+        | What::CertificateFailed { .. } => true,
         What::Ended { phase, .. } => *phase != Phase::Superseded,
         What::Building { .. }
         | What::Built { .. }
@@ -42,6 +43,9 @@ fn is_worth_telling(what: &What) -> bool {
         | What::Resumed { .. }
         | What::Promoted { .. }
         | What::Scaled { .. }
+        | What::DomainAdded { .. }
+        | What::DomainRemoved { .. }
+        | What::CertificateIssued { .. }
         | What::NodeJoined { .. }
         | What::NodeCordoned { .. }
         | What::NodeUncordoned { .. }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::withdrawn_everywhere;
 use crate::model::{
-    ClusterState, Deployment, Environment, Instance, NodeId, Phase, Project, ReleaseId, Seen, Spec, Strategy,
-    Want,
+    ClusterState, Deployment, Environment, Https, Instance, NodeId, Phase, Project, ReleaseId, RouteRules,
+    Seen, Spec, Strategy, Want,
 };
-use crate::table::{Choice, Peer, Route, SHARES, Sticky, Table, Target};
+use crate::table::{Challenge, Choice, Peer, Route, SHARES, Sticky, Table, Target};
 
 /// The table of `node`'s edge.
 #[must_use]
@@ -20,6 +20,7 @@ pub fn routes(state: &ClusterState, node: NodeId) -> Table {
         }
         let (choices, sticky) = choices(state, environment);
         let local = local(state, environment, node, &choices);
+        let rules = rules(state, environment);
         for (path_prefix, hosts) in by_prefix {
             routes.push(Route {
                 environment: environment.id,
@@ -28,6 +29,8 @@ pub fn routes(state: &ClusterState, node: NodeId) -> Table {
                 choices: choices.clone(),
                 sticky: sticky.clone(),
                 local: local.clone(),
+                redirect: rules.https == Https::Redirect,
+                hsts: rules.hsts,
             });
         }
     }
@@ -37,13 +40,26 @@ pub fn routes(state: &ClusterState, node: NodeId) -> Table {
         .filter(|n| n.id != node)
         .map(|n| (n.id, Peer { address: n.edge_peer.clone() }))
         .collect();
-    Table { index: state.index, version: 0, node, routes, peers }
+    let challenges = state.tls.challenges().map(|(name, challenge)| Challenge {
+        host: name.clone(),
+        token: challenge.token.clone(),
+        authorization: challenge.authorization.clone(),
+    });
+    Table { index: state.index, version: 0, node, routes, peers, challenges: challenges.collect() }
 }
 
-/// The host names of an environment: those of its release, then the one every environment has.
+/// The rules of its current release; of its first one until that has succeeded.
+fn rules(state: &ClusterState, environment: &Environment) -> RouteRules {
+    let release = environment.current.or_else(|| state.live(environment.id).map(|d| d.to));
+    state.release(release).map(|r| r.spec.routes.clone()).unwrap_or_default()
+}
+
+/// The host names of an environment: those of its release, those that were added, then the
+/// one every environment has.
 #[must_use]
 pub fn hosts(state: &ClusterState, environment: &Environment, spec: &Spec) -> Vec<String> {
     let mut hosts = spec.routes.domains.clone();
+    hosts.extend(state.domains.iter().filter(|(_, of)| **of == environment.id).map(|(name, _)| name.clone()));
     if let Some(project) = state.projects.get(&environment.project) {
         hosts.push(default_host(project, environment, &state.domain));
     }

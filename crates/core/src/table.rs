@@ -19,6 +19,20 @@ pub struct Table {
     pub routes: Vec<Route>,
     /// Edges of the other nodes.
     pub peers: BTreeMap<NodeId, Peer>,
+    /// What a server of ACME asks to see whether a host is ours.
+    #[serde(default)]
+    pub challenges: Vec<Challenge>,
+}
+
+/// What a server of ACME asks (RFC 8555 section 8.3, RFC 8737), and what it is answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// Of which host.
+    pub host: String,
+    /// The last part of the path, by HTTP.
+    pub token: String,
+    /// The key authorization.
+    pub authorization: String,
 }
 
 /// The requests of one environment, and who may answer them.
@@ -37,6 +51,12 @@ pub struct Route {
     pub sticky: Option<Sticky>,
     /// Instances on this node, those that only finish requests included.
     pub local: Vec<Target>,
+    /// Whether requests without TLS are sent to the same place with TLS, where the edge has a certificate.
+    #[serde(default)]
+    pub redirect: bool,
+    /// What answers by TLS tell browsers: for so many seconds to come by TLS alone.
+    #[serde(default)]
+    pub hsts: Option<u64>,
 }
 
 /// Sends each client to one of two releases for as long as the shares let it: a client whose cookie falls below
@@ -86,6 +106,29 @@ pub struct Target {
 pub struct Peer {
     /// `host:port` of its listener for edges.
     pub address: String,
+}
+
+/// Certificates for clients, which an edge keeps apart from its table: they change rarely, and hold keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificates(pub Vec<Certified>);
+
+/// A certificate, and for which hosts it is shown.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Certified {
+    /// Names in it; `*.example.com` for all names right below.
+    pub names: Vec<String>,
+    /// It and those up to the root, in PEM.
+    pub chain: String,
+    /// Its key, in PEM.
+    pub key: String,
+    /// Until when it is valid, in Unix milliseconds.
+    pub not_after: u64,
+}
+
+impl std::fmt::Debug for Certified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certified").field("names", &self.names).finish_non_exhaustive()
+    }
 }
 
 /// What an edge tells its server, several times a second and at once when a drain ends.

@@ -89,6 +89,10 @@ fn told_by(
         | What::Reverting { .. }
         | What::Ended { .. }
         | What::Scaled { .. }
+        | What::DomainAdded { .. }
+        | What::DomainRemoved { .. }
+        | What::CertificateIssued { .. }
+        | What::CertificateFailed { .. }
         | What::NodeLost { .. }
         | What::NodeReturned { .. }
         | What::NodeJoined { .. }

@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         socket: EdgeConfig::socket_in(&data_dir),
         identity: data_dir.join("identity"),
         http: vec![Listen::At(http.parse()?)],
+        https: vec![],
         peer: Listen::At(peer.parse()?),
         workers: workers.parse()?,
         takeover: None,

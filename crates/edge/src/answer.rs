@@ -1,7 +1,7 @@
 //! What the edge itself answers, where no application does.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::asked::Refusal;
@@ -25,6 +25,12 @@ pub(crate) enum Why {
     Lost(String),
     /// The application changed the protocol though nobody asked.
     BadUpgrade,
+    /// The same is to be asked there, with TLS.
+    Elsewhere(HeaderValue),
+    /// The connection was made for another host.
+    OtherHost,
+    /// What a server of ACME expects.
+    Proof(String),
 }
 
 impl Why {
@@ -36,6 +42,9 @@ impl Why {
             Why::NotReady | Why::NoInstance(_) => StatusCode::SERVICE_UNAVAILABLE,
             Why::Unknown => StatusCode::NOT_FOUND,
             Why::Lost(_) | Why::BadUpgrade => StatusCode::BAD_GATEWAY,
+            Why::Elsewhere(_) => StatusCode::PERMANENT_REDIRECT,
+            Why::OtherHost => StatusCode::MISDIRECTED_REQUEST,
+            Why::Proof(_) => StatusCode::OK,
         }
     }
 
@@ -54,13 +63,19 @@ impl Why {
             Why::NoInstance(detail) => format!("no instance of {host} can be reached: {detail}"),
             Why::Lost(detail) => format!("the instance of {host} broke off before it answered: {detail}"),
             Why::BadUpgrade => format!("the instance of {host} changed the protocol without being asked"),
+            Why::Elsewhere(_) => format!("{host} is served with TLS"),
+            Why::OtherHost => format!("this connection has no certificate for {host}"),
+            Why::Proof(authorization) => authorization.clone(),
         }
     }
 }
 
 /// The answer to a client.
 pub(crate) fn answer(why: &Why, host: &str, active: Active) -> Response<Answer> {
-    let text = why.text(host) + "\n";
+    let mut text = why.text(host);
+    if !matches!(why, Why::Proof(_)) {
+        text.push('\n');
+    }
     let mut response = Response::new(Answer::text(Bytes::from(text), Some(active)));
     *response.status_mut() = why.status();
     let headers = response.headers_mut();
@@ -73,7 +88,10 @@ pub(crate) fn answer(why: &Why, host: &str, active: Active) -> Response<Answer> 
         Why::Refused(_) => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Why::Unknown | Why::Lost(_) | Why::BadUpgrade => {}
+        Why::Elsewhere(place) => {
+            headers.insert(LOCATION, place.clone());
+        }
+        Why::Unknown | Why::Lost(_) | Why::BadUpgrade | Why::OtherHost | Why::Proof(_) => {}
     }
     response
 }

@@ -5,7 +5,7 @@
 //! costs a request nothing.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,12 +18,13 @@ use futures_util::task::AtomicWaker;
 use http::HeaderValue;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tracing::debug;
 
 use crate::front;
-use crate::worker::Worker;
+use crate::keyring::Shown;
+use crate::worker::{Known, Worker};
 
 /// One step of a worker's coarse clock.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
@@ -113,7 +114,7 @@ impl Connection {
     }
 
     /// Waits until it is ordered to end; for a client that has not said anything yet.
-    async fn ordered(&self) {
+    pub(crate) async fn ordered(&self) {
         poll_fn(|cx| {
             self.waker.register(cx.waker());
             if self.order.load(Ordering::Relaxed) == 0 { Poll::Pending } else { Poll::Ready(()) }
@@ -172,26 +173,58 @@ impl Drop for Active {
 pub(crate) struct Client {
     /// Its address, as applications are told it.
     pub(crate) address: HeaderValue,
+    /// What it was shown; nothing where its connection has no TLS.
+    pub(crate) shown: Option<Arc<Shown>>,
 }
 
-/// Serves one connection of a client.
-pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, from: SocketAddr) {
+impl Client {
+    pub(crate) fn new(address: IpAddr, shown: Option<Arc<Shown>>) -> Self {
+        let address = HeaderValue::try_from(address.to_canonical().to_string());
+        Self { address: address.expect("an address is visible ASCII"), shown }
+    }
+
+    /// How it came, as applications are told it.
+    pub(crate) fn scheme(&self) -> HeaderValue {
+        HeaderValue::from_static(if self.shown.is_some() { "https" } else { "http" })
+    }
+}
+
+/// One more connection of a client, where there is room.
+pub(crate) fn admit(worker: &Rc<Worker>) -> Option<(Arc<Connection>, Known)> {
     if !worker.make_room() {
-        return debug!("too many connections, and all are in use");
+        debug!("too many connections, and all are in use");
+        return None;
     }
     let connection = Arc::new(Connection::new(Whose::Client, worker.ticks.clone()));
-    let _known = worker.know(&connection);
+    let known = worker.know(&connection);
+    Some((connection, known))
+}
+
+/// Serves one connection of a client without TLS.
+pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, from: SocketAddr) {
+    let Some((connection, _known)) = admit(&worker) else { return };
     let first = tokio::select! {
         biased;
         first = tokio::time::timeout(worker.limits.head, first_bytes(&mut stream)) => first,
         () = connection.ordered() => return,
     };
     let Ok(Some(first)) = first else { return };
-    let address = HeaderValue::try_from(from.ip().to_canonical().to_string());
-    let client = Rc::new(Client { address: address.expect("an address is visible ASCII") });
+    let client = Rc::new(Client::new(from.ip(), None));
     let http2 = first.starts_with(PREFACE);
+    converse(worker, stream, first, http2, client, connection).await;
+}
+
+/// Answers requests on a connection. `first`: what was read of it already.
+pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    worker: Rc<Worker>,
+    stream: S,
+    first: Bytes,
+    http2: bool,
+    client: Rc<Client>,
+    connection: Arc<Connection>,
+) {
     connection.http2.store(http2, Ordering::Relaxed);
-    connection.enter(if http2 { IDLE } else { HEAD });
+    connection.enter(if http2 || first.is_empty() { IDLE } else { HEAD });
 
     let io = ClientIo { io: TokioIo::new(stream), first, connection: Arc::clone(&connection) };
     let state = Arc::clone(&connection);
@@ -295,13 +328,13 @@ pub(crate) async fn drive(serving: impl Graceful, connection: &Connection) -> hy
 
 /// A client's socket, which tells when a head begins.
 #[derive(Debug)]
-struct ClientIo {
-    io: TokioIo<TcpStream>,
+struct ClientIo<S> {
+    io: TokioIo<S>,
     first: Bytes,
     connection: Arc<Connection>,
 }
 
-impl hyper::rt::Read for ClientIo {
+impl<S: AsyncRead + Unpin> hyper::rt::Read for ClientIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -324,7 +357,7 @@ impl hyper::rt::Read for ClientIo {
     }
 }
 
-impl hyper::rt::Write for ClientIo {
+impl<S: AsyncWrite + Unpin> hyper::rt::Write for ClientIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -67,7 +67,12 @@ impl Compiler {
         let offered = self.note_instances(table);
         let vanished = self.note_choices(table);
 
-        let mut compiled = Compiled { node: table.node, peers: self.peers.clone(), ..Compiled::default() };
+        let mut compiled = Compiled {
+            node: table.node,
+            peers: self.peers.clone(),
+            challenges: table.challenges.clone(),
+            ..Compiled::default()
+        };
         let mut routes = BTreeMap::new();
         for spec in &table.routes {
             let key = (spec.environment, spec.path_prefix.clone());
@@ -243,6 +248,8 @@ impl Compiler {
         });
         Route {
             environment: spec.environment,
+            redirect: spec.redirect,
+            hsts: spec.hsts,
             choices: choices.collect(),
             sticky: spec.sticky.clone(),
             local: local.collect(),

@@ -52,6 +52,8 @@ pub struct EdgeConfig {
     pub socket: PathBuf,
     /// Where clients connect. Not used when taking over.
     pub http: Vec<Listen>,
+    /// Where clients connect with TLS. When taking over: used where the edge before had none.
+    pub https: Vec<Listen>,
     /// Where other edges connect. Not used when taking over.
     pub peer: Listen,
     /// A directory with `ca.pem`, `node.pem` and `node.key`.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use temps_core::model::{EnvironmentId, Measured};
-use temps_core::table::{EdgeReport, Table};
+use temps_core::table::{Certificates, EdgeReport, Table};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -23,6 +23,7 @@ use crate::compile::Compiler;
 use crate::config::{EdgeError, Limits};
 use crate::frame::{self, ToEdge, Wire};
 use crate::handover::Estate;
+use crate::keyring::Smith;
 use crate::report::{Ledger, Session, add_traffic, add_up, news, take_in};
 use crate::run::{Order, Waiting, Worked};
 use crate::store::{self, Numbered};
@@ -79,6 +80,7 @@ pub(crate) struct Control {
     limits: Limits,
     shared: Arc<Shared>,
     compiler: Compiler,
+    smith: Smith,
     workers: Vec<Worked>,
     running: usize,
     estate: Option<Estate>,
@@ -105,6 +107,7 @@ impl Control {
         limits: Limits,
         shared: Arc<Shared>,
         compiler: Compiler,
+        smith: Smith,
         workers: Vec<Worked>,
         estate: Estate,
         events: mpsc::UnboundedSender<Event>,
@@ -114,6 +117,7 @@ impl Control {
             limits,
             shared,
             compiler,
+            smith,
             running: workers.len(),
             workers,
             estate: Some(estate),
@@ -206,6 +210,7 @@ impl Control {
             Event::Said(session, said) if self.heard.as_ref().is_some_and(|h| h.session == session) => {
                 match said {
                     Some(ToEdge::Table(table)) => self.serve(*table, session),
+                    Some(ToEdge::Certificates(certificates)) => self.show(&certificates),
                     Some(ToEdge::Shutdown { grace_ms }) => {
                         self.stop(Duration::from_millis(grace_ms), Waiting::Served);
                     }
@@ -250,6 +255,17 @@ impl Control {
         let conversation = spawn_local(converse(wire, session, to_send, self.events.clone()));
         self.heard = Some(Heard { session, reports, conversation });
         self.shared.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Certificates come rarely, so the disk may be waited for.
+    fn show(&mut self, certificates: &Certificates) {
+        if self.estate.is_some() {
+            store::save_certificates(&self.data_dir, certificates);
+        }
+        let keyring = Arc::new(self.smith.forge(certificates));
+        for worker in &self.workers {
+            let _ = worker.send(Order::Show(Arc::clone(&keyring)));
+        }
     }
 
     fn serve(&mut self, table: Table, session: Session) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use temps_core::table::Table;
+use temps_core::table::{Certificates, Table};
 use tokio::net::UnixStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
@@ -19,6 +19,8 @@ pub(crate) const LONGEST: usize = 512 * 1024 * 1024;
 pub(crate) enum ToEdge {
     /// A server is here. The one before is heard no more.
     Hello,
+    /// Show these to clients.
+    Certificates(Certificates),
     /// Serve this.
     Table(Box<Table>),
     /// Finish what is under way, and end.

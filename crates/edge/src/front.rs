@@ -23,6 +23,7 @@ use crate::instance::{self, Lease, Sent};
 use crate::peer::Reply;
 use crate::pick::{Ask, Tried};
 use crate::pool::Carrier;
+use crate::secure;
 use crate::wait::Wait;
 use crate::worker::{Chosen, Worker};
 
@@ -34,7 +35,20 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let version = request.version();
-    let mut response = respond(&worker, &client, active, request).await;
+    let mut response = match Asked::of(&request) {
+        Ok(asked) => match secure::instead(&worker, &client, &asked, request.uri()) {
+            Some(why) => answer(&why, asked.name(), active),
+            None => {
+                let hsts = secure::hsts(&worker, &client, &asked, request.uri());
+                let mut response = respond(&worker, &client, &asked, active, request).await;
+                if let Some(seconds) = hsts {
+                    secure::insist(&mut response, seconds);
+                }
+                response
+            }
+        },
+        Err(refusal) => answer(&Why::Refused(refusal), "", active),
+    };
     if worker.closing.get().is_some() && version < Version::HTTP_2 && response.status().as_u16() != 101 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -44,18 +58,15 @@ pub(crate) async fn serve(
 async fn respond(
     worker: &Rc<Worker>,
     client: &Client,
+    asked: &Asked,
     active: Active,
     mut request: Request<Incoming>,
 ) -> Response<Answer> {
-    let asked = match Asked::of(&request) {
-        Ok(asked) => asked,
-        Err(refusal) => return answer(&Why::Refused(refusal), "", active),
-    };
     let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
     let (parts, incoming) = request.into_parts();
     let mut headers = parts.headers;
     let wishes = clean_request(&mut headers);
-    tell_client(&mut headers, &client.address, &asked.host);
+    tell_client(&mut headers, client, &asked.host);
     let mut call = Call::new(parts.method, &parts.uri, headers, incoming, &wishes, upgrade);
 
     let mut search = Search::default();

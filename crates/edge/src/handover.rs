@@ -46,6 +46,9 @@ struct Inventory {
     workers: usize,
     /// Of each worker.
     sockets: usize,
+    /// How many of those are for clients with TLS.
+    #[serde(default)]
+    secure: usize,
 }
 
 impl Estate {
@@ -58,7 +61,8 @@ impl Estate {
         }
         let inventory = Inventory {
             workers: self.sockets.len(),
-            sockets: self.sockets.first().map_or(0, |set| set.http.len() + 1),
+            sockets: self.sockets.first().map_or(0, |set| set.handles().count()),
+            secure: self.sockets.first().map_or(0, |set| set.https.len()),
         };
         let json = serde_json::to_vec(&inventory)?;
         let length = u32::try_from(json.len()).map_err(io::Error::other)?.to_be_bytes();
@@ -138,7 +142,7 @@ fn sort(inventory: &Inventory, handles: Vec<OwnedFd>) -> Option<Estate> {
     let mut handles = handles.into_iter();
     let lock = File::from(handles.next()?);
     let control = UnixListener::from(handles.next()?);
-    let set = |_| Sockets::from_handles(handles.by_ref().take(inventory.sockets).collect());
+    let set = |_| Sockets::from_handles(handles.by_ref().take(inventory.sockets).collect(), inventory.secure);
     let sockets = (0..inventory.workers).map(set).collect::<Option<Vec<_>>>()?;
     Some(Estate { lock, control, sockets })
 }

@@ -6,6 +6,8 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::client::Client;
+
 pub(crate) const ENVIRONMENT: HeaderName = HeaderName::from_static("temps-environment");
 pub(crate) const RELEASE: HeaderName = HeaderName::from_static("temps-release");
 pub(crate) const CLIENT_HOST: HeaderName = HeaderName::from_static("temps-host");
@@ -57,10 +59,10 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Wishes {
 }
 
 /// Tells an application who the client is: one line each.
-pub(crate) fn tell_client(headers: &mut HeaderMap, address: &HeaderValue, host: &HeaderValue) {
+pub(crate) fn tell_client(headers: &mut HeaderMap, client: &Client, host: &HeaderValue) {
     headers.insert(header::HOST, host.clone());
-    headers.insert(FORWARDED_FOR, address.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(FORWARDED_FOR, client.address.clone());
+    headers.insert(FORWARDED_PROTO, client.scheme());
     headers.insert(FORWARDED_HOST, host.clone());
 }
 
@@ -156,6 +158,7 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::{clean_request, clean_response, tell_client};
+    use crate::client::Client;
     use http::header::{HeaderMap, HeaderName, HeaderValue};
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -190,7 +193,7 @@ mod tests {
         clean_request(&mut headers);
         tell_client(
             &mut headers,
-            &HeaderValue::from_static("192.0.2.7"),
+            &Client::new([192, 0, 2, 7].into(), None),
             &HeaderValue::from_static("a.test"),
         );
         assert_eq!(

@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use temps_core::table::{EdgeReport, Table};
+use temps_core::table::{Certificates, EdgeReport, Table};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
@@ -42,6 +42,7 @@ pub struct LinkOptions {
 pub struct Link {
     options: LinkOptions,
     tables: watch::Sender<Option<Arc<Table>>>,
+    certificates: watch::Sender<Option<Certificates>>,
     reports: watch::Receiver<EdgeReport>,
     stop: Option<oneshot::Sender<Duration>>,
     task: Option<JoinHandle<()>>,
@@ -55,16 +56,32 @@ impl Link {
     #[must_use]
     pub fn start(options: LinkOptions) -> Self {
         let tables = watch::Sender::new(None);
+        let certificates = watch::Sender::new(None);
         let (reported, reports) = watch::channel(EdgeReport::default());
         let (stop, stopped) = oneshot::channel();
-        let upkeep = Upkeep { options: options.clone(), tables: tables.subscribe(), reported, child: None };
+        let upkeep = Upkeep {
+            options: options.clone(),
+            tables: tables.subscribe(),
+            certificates: certificates.subscribe(),
+            reported,
+            child: None,
+        };
         let task = tokio::spawn(upkeep.run(stopped));
-        Self { options, tables, reports, stop: Some(stop), task: Some(task) }
+        Self { options, tables, certificates, reports, stop: Some(stop), task: Some(task) }
     }
 
     /// Has the edge serve a table. Only the newest matters.
     pub fn publish(&self, table: Table) {
         self.tables.send_replace(Some(Arc::new(table)));
+    }
+
+    /// Has the edge show these certificates, and no others. Before the first call it shows those that it showed last.
+    pub fn certify(&self, certificates: Certificates) {
+        self.certificates.send_if_modified(|known| {
+            let news = known.as_ref() != Some(&certificates);
+            *known = Some(certificates);
+            news
+        });
     }
 
     /// What the edge reports: several times a second, and at once when it serves a table or a drain ends.
@@ -136,6 +153,7 @@ enum End {
 struct Upkeep {
     options: LinkOptions,
     tables: watch::Receiver<Option<Arc<Table>>>,
+    certificates: watch::Receiver<Option<Certificates>>,
     reported: watch::Sender<EdgeReport>,
     /// The edge, where this process started it.
     child: Option<Child>,
@@ -202,9 +220,21 @@ impl Upkeep {
     ) -> io::Result<End> {
         frame::send(&mut wire, &ToEdge::Hello).await?;
         self.tables.mark_changed();
+        self.certificates.mark_changed();
         let (mut stopping, mut heard) = (false, false);
         loop {
             tokio::select! {
+                // First the certificates: a table may send clients to where they are needed.
+                biased;
+                changed = self.certificates.changed() => {
+                    if changed.is_err() {
+                        return Ok(End::Stopped);
+                    }
+                    let certificates = self.certificates.borrow_and_update().clone();
+                    if let Some(certificates) = certificates {
+                        frame::send(&mut wire, &ToEdge::Certificates(certificates)).await?;
+                    }
+                }
                 changed = self.tables.changed() => {
                     if changed.is_err() {
                         return Ok(End::Stopped);

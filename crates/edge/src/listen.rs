@@ -17,6 +17,8 @@ const BACKLOG: i32 = 4096;
 pub(crate) struct Sockets {
     /// For clients.
     pub(crate) http: Vec<TcpListener>,
+    /// For clients with TLS.
+    pub(crate) https: Vec<TcpListener>,
     /// For other edges.
     pub(crate) peer: TcpListener,
 }
@@ -24,32 +26,47 @@ pub(crate) struct Sockets {
 impl Sockets {
     /// Other handles of the same sockets.
     pub(crate) fn duplicate(&self) -> io::Result<Self> {
-        let http = self.http.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
-        Ok(Self { http, peer: self.peer.try_clone()? })
+        let all = |of: &[TcpListener]| of.iter().map(TcpListener::try_clone).collect::<io::Result<_>>();
+        Ok(Self { http: all(&self.http)?, https: all(&self.https)?, peer: self.peer.try_clone()? })
     }
 
-    /// All of them, those for clients first.
+    /// All of them: those for clients, those for clients with TLS, that for other edges.
     pub(crate) fn handles(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.http.iter().chain([&self.peer]).map(AsFd::as_fd)
+        self.http.iter().chain(&self.https).chain([&self.peer]).map(AsFd::as_fd)
     }
 
     /// From what [`Sockets::handles`] named, of a living edge.
-    pub(crate) fn from_handles(mut handles: Vec<OwnedFd>) -> Option<Self> {
+    /// The last `secure` but one are for clients with TLS.
+    pub(crate) fn from_handles(mut handles: Vec<OwnedFd>, secure: usize) -> Option<Self> {
         let peer = handles.pop()?.into();
-        Some(Self { http: handles.into_iter().map(TcpListener::from).collect(), peer })
+        let https = handles.split_off(handles.len().checked_sub(secure)?);
+        let all = |of: Vec<OwnedFd>| of.into_iter().map(TcpListener::from).collect();
+        Some(Self { http: all(handles), https: all(https), peer })
     }
 }
 
-/// One set for each worker.
+/// One set for each worker, without TLS.
 pub(crate) fn bind(http: Vec<Listen>, peer: Listen, workers: usize) -> Result<Vec<Sockets>, EdgeError> {
-    let mut of_http =
-        http.into_iter().map(|listen| bind_each(listen, workers)).collect::<Result<Vec<_>, _>>()?;
-    let mut of_peer = bind_each(peer, workers)?;
-    let mut sets = Vec::with_capacity(workers);
-    while let Some(peer) = of_peer.pop() {
-        sets.push(Sockets { http: of_http.iter_mut().filter_map(Vec::pop).collect(), peer });
+    let peers = bind_each(peer, workers)?;
+    let set = |peer| Sockets { http: Vec::new(), https: Vec::new(), peer };
+    let mut sets: Vec<_> = peers.into_iter().map(set).collect();
+    for listen in http {
+        for (set, socket) in sets.iter_mut().zip(bind_each(listen, workers)?) {
+            set.http.push(socket);
+        }
     }
     Ok(sets)
+}
+
+/// Adds sockets for clients with TLS.
+pub(crate) fn bind_secure(sets: &mut [Sockets], https: Vec<Listen>) -> Result<(), EdgeError> {
+    for listen in https {
+        let sockets = bind_each(listen, sets.len())?;
+        for (set, socket) in sets.iter_mut().zip(sockets) {
+            set.https.push(socket);
+        }
+    }
+    Ok(())
 }
 
 fn bind_each(listen: Listen, workers: usize) -> Result<Vec<TcpListener>, EdgeError> {

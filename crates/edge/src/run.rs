@@ -24,16 +24,19 @@ use crate::config::{EdgeConfig, EdgeError, Limits};
 use crate::control::{Control, Event};
 use crate::count::Sharded;
 use crate::handover::{self, Estate};
-use crate::listen::{Sockets, bind};
+use crate::keyring::{Keyring, Smith};
+use crate::listen::{Sockets, bind, bind_secure};
 use crate::table::{Swap, Uptime};
 use crate::worker::{Shared, Worker};
-use crate::{identity, owner, store};
+use crate::{identity, owner, secure, store};
 
 /// What the control thread tells a worker.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Serve this table.
     Swap(Swap),
+    /// Show these certificates.
+    Show(Arc<Keyring>),
     /// Accept no more, finish what is under way, and end.
     Stop {
         /// When to end in any case.
@@ -62,10 +65,10 @@ pub(crate) type Worked = mpsc::UnboundedSender<Order>;
 /// # Errors
 /// Where it cannot start; see [`EdgeError`].
 pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
-    let EdgeConfig { data_dir, socket, http, peer, identity, workers, takeover, mut limits } = config;
+    let EdgeConfig { data_dir, socket, http, https, peer, identity, workers, takeover, mut limits } = config;
     limits.connections = limits.connections.min(descriptors() / 3).max(1);
     let tls = identity::load(&identity)?;
-    let (estate, mut predecessor) = match &takeover {
+    let (mut estate, mut predecessor) = match &takeover {
         Some(path) => {
             let (estate, predecessor) = handover::take(path)?;
             (estate, Some(predecessor))
@@ -76,6 +79,9 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
             (Estate { lock, control: listen(&socket)?, sockets }, None)
         }
     };
+    if estate.sockets.iter().all(|set| set.https.is_empty()) {
+        bind_secure(&mut estate.sockets, https)?;
+    }
     let table = match &mut predecessor {
         Some(predecessor) => predecessor.table.take(),
         None => store::load(&data_dir),
@@ -94,6 +100,9 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
     let mut compiler = Compiler::new(workers, Uptime::start(), news);
     let first = table.as_ref().map(|table| compiler.compile(table));
     let failed = |error: io::Error| EdgeError::Worker(error.to_string());
+    let mut smith = Smith::new().map_err(|error| failed(io::Error::other(error)))?;
+    let keyring = Arc::new(smith.forge(&store::load_certificates(&data_dir)));
+    let https = sockets.first().and_then(|set| set.https.first()?.local_addr().ok()).map(|at| at.port());
     let duplicates = sockets.iter().map(Sockets::duplicate).collect::<io::Result<_>>().map_err(failed)?;
     let kept = Estate { lock, control, sockets: duplicates };
     let (events, inbox) = mpsc::unbounded_channel();
@@ -107,6 +116,8 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
             limits,
             sockets,
             first: first.clone(),
+            keyring: Arc::clone(&keyring),
+            https,
             orders: receiver,
         };
         let ended = Ended { index, events: events.clone() };
@@ -125,7 +136,7 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
     }
     info!(workers, index = table.as_ref().map_or(0, |table| table.index), "edge started");
 
-    let control = Control::new(data_dir, limits, shared, compiler, orders, kept, events);
+    let control = Control::new(data_dir, limits, shared, compiler, smith, orders, kept, events);
     let runtime = runtime().map_err(failed)?;
     let result = runtime.block_on(control.run(inbox, table.zip(first), before));
     drop(runtime);
@@ -189,12 +200,15 @@ struct Start {
     limits: Limits,
     sockets: Sockets,
     first: Option<Swap>,
+    keyring: Arc<Keyring>,
+    https: Option<u16>,
     orders: mpsc::UnboundedReceiver<Order>,
 }
 
 impl Start {
     fn run(self) -> io::Result<()> {
-        let worker = Rc::new(Worker::new(self.index, self.shared, self.limits));
+        let worker = Worker::new(self.index, self.shared, self.limits, self.keyring, self.https);
+        let worker = Rc::new(worker);
         let runtime = runtime()?;
         runtime.block_on(async {
             // The table is there before the first connection is accepted.
@@ -205,6 +219,10 @@ impl Start {
             for socket in self.sockets.http {
                 let listener = TcpListener::from_std(socket)?;
                 accepting.push(spawn_local(accept(Rc::clone(&worker), Rc::new(listener), Kind::Client)));
+            }
+            for socket in self.sockets.https {
+                let listener = TcpListener::from_std(socket)?;
+                accepting.push(spawn_local(accept(Rc::clone(&worker), Rc::new(listener), Kind::Secure)));
             }
             let listener = TcpListener::from_std(self.sockets.peer)?;
             accepting.push(spawn_local(accept(Rc::clone(&worker), Rc::new(listener), Kind::Edge)));
@@ -217,6 +235,7 @@ impl Start {
 #[derive(Clone, Copy)]
 enum Kind {
     Client,
+    Secure,
     Edge,
 }
 
@@ -236,6 +255,7 @@ async fn serve(
         tokio::select! {
             order = orders.recv() => match order {
                 Some(Order::Swap(swap)) => worker.switch(swap),
+                Some(Order::Show(keyring)) => worker.show(keyring),
                 Some(Order::Stop { until, waiting }) => {
                     end = Some(until);
                     if let Some(accepting) = accepting.take() {
@@ -302,6 +322,7 @@ async fn accept(worker: Rc<Worker>, listener: Rc<TcpListener>, kind: Kind) {
         match accepted {
             Ok((stream, from)) => match kind {
                 Kind::Client => drop(spawn_local(client::serve(Rc::clone(&worker), stream, from))),
+                Kind::Secure => drop(spawn_local(secure::serve(Rc::clone(&worker), stream, from))),
                 Kind::Edge => drop(spawn_local(owner::serve(Rc::clone(&worker), stream))),
             },
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

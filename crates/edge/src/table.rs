@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use temps_core::model::{EnvironmentId, InstanceId, NodeId, ReleaseId};
-use temps_core::table::Sticky;
+use temps_core::table::{Challenge, Sticky};
 use tokio::sync::Notify;
 
 use crate::count::{Gauge, Meter, Sharded, Turns};
@@ -125,6 +125,10 @@ pub(crate) struct Route {
     pub(crate) choices: Vec<Choice>,
     pub(crate) sticky: Option<Sticky>,
     pub(crate) local: Vec<Local>,
+    /// Requests without TLS are to come with it.
+    pub(crate) redirect: bool,
+    /// For how many seconds clients with TLS are told not to come without.
+    pub(crate) hsts: Option<u64>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) turns: Turns,
 }
@@ -154,6 +158,7 @@ pub(crate) struct Compiled {
     pub(crate) hosts: HashMap<Box<str>, Vec<Mount>>,
     pub(crate) environments: HashMap<EnvironmentId, Vec<Arc<Route>>>,
     pub(crate) peers: HashMap<NodeId, Arc<Peer>>,
+    pub(crate) challenges: Vec<Challenge>,
 }
 
 impl Compiled {

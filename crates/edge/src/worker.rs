@@ -11,6 +11,7 @@ use http::HeaderMap;
 use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 use temps_core::model::{EnvironmentId, NodeId};
+use temps_core::table::Challenge;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
@@ -20,6 +21,7 @@ use crate::config::Limits;
 use crate::count::{Account, Sharded};
 use crate::identity::Tls;
 use crate::instance::Lease;
+use crate::keyring::Keyring;
 use crate::peer::{self, PeerLink};
 use crate::pick::{self, Ask, Pick, Tried, Trust};
 use crate::pool::Pool;
@@ -86,6 +88,9 @@ pub(crate) struct Worker {
     settling: Notify,
     /// Wakes requests that wait: there is a new table.
     pub(crate) changed: Notify,
+    keyring: RefCell<Arc<Keyring>>,
+    /// The port at which clients come with TLS.
+    pub(crate) https: Option<u16>,
 }
 
 /// Who answers a request.
@@ -120,7 +125,13 @@ impl Drop for Forward {
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, shared: Arc<Shared>, limits: Limits) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        limits: Limits,
+        keyring: Arc<Keyring>,
+        https: Option<u16>,
+    ) -> Self {
         let mut http2 = http2::Builder::new(Spawn);
         http2
             .timer(TokioTimer::new())
@@ -147,7 +158,31 @@ impl Worker {
             holds: RefCell::default(),
             settling: Notify::new(),
             changed: Notify::new(),
+            keyring: RefCell::new(keyring),
+            https,
         }
+    }
+
+    /// What clients are shown.
+    pub(crate) fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keyring.borrow())
+    }
+
+    /// Shows these to clients from now on.
+    pub(crate) fn show(&self, keyring: Arc<Keyring>) {
+        *self.keyring.borrow_mut() = keyring;
+    }
+
+    /// What a challenge for a host is answered.
+    pub(crate) fn challenge(&self, host: &str, is_it: impl Fn(&Challenge) -> bool) -> Option<String> {
+        let table = self.table.borrow();
+        let mut challenges = table.as_ref()?.challenges.iter();
+        challenges.find(|c| c.host == host && is_it(c)).map(|c| c.authorization.clone())
+    }
+
+    /// Something of the route of a path of a host.
+    pub(crate) fn route<T>(&self, host: &str, path: &str, read: impl FnOnce(&Route) -> T) -> Option<T> {
+        self.table.borrow().as_ref()?.find(host, path).map(|route| read(route))
     }
 
     /// Who answers a request for a path of a host. Choosing and counting happen without a pause.

@@ -46,6 +46,7 @@ pub(crate) struct Raw {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawEdge {
     pub(crate) http: Option<SocketAddr>,
+    pub(crate) https: Option<String>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) advertise: Option<String>,
     pub(crate) workers: Option<usize>,
@@ -86,6 +87,8 @@ pub(crate) struct Config {
     pub(crate) labels: BTreeMap<String, String>,
     /// Where the edge answers the public.
     pub(crate) edge_http: SocketAddr,
+    /// Where it does so with TLS.
+    pub(crate) edge_https: Option<SocketAddr>,
     /// Where the edge answers other edges.
     pub(crate) edge_peer: SocketAddr,
     /// `host:port` under which other edges reach `edge_peer`.
@@ -113,6 +116,7 @@ pub(crate) fn read(path: Option<&Path>) -> Result<Raw> {
 pub(crate) fn resolve(raw: Raw) -> Result<Config> {
     let listen = raw.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 7400)));
     let edge_http = raw.edge.http.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 80)));
+    let edge_https = https(raw.edge.https.as_deref(), edge_http)?;
     let edge_peer = raw.edge.peer.unwrap_or(SocketAddr::new(listen.ip(), 7401));
     let advertise = advertised("advertise", raw.advertise, listen)?;
     let default_edge = if edge_peer.ip().is_unspecified() {
@@ -146,6 +150,7 @@ pub(crate) fn resolve(raw: Raw) -> Result<Config> {
         docker_socket: runtime::socket(raw.docker.socket)?,
         labels: runtime::labels(raw.labels)?,
         edge_http,
+        edge_https,
         edge_peer,
         edge_advertise,
         edge_workers,
@@ -169,6 +174,20 @@ fn advertised(key: &str, given: Option<String>, listen: SocketAddr) -> Result<St
             )
         }
         None => Ok(listen.to_string()),
+    }
+}
+
+/// Beside port 80 it is port 443.
+fn https(given: Option<&str>, http: SocketAddr) -> Result<Option<SocketAddr>> {
+    match given {
+        None => Ok((http.port() == 80).then(|| SocketAddr::new(http.ip(), 443))),
+        Some("off") => Ok(None),
+        Some(given) => match given.parse() {
+            Ok(address) => Ok(Some(address)),
+            Err(_) => {
+                bail!("edge.https must be an address such as \"0.0.0.0:443\", or \"off\", not {given:?}")
+            }
+        },
     }
 }
 
@@ -229,6 +248,16 @@ mod tests {
         let config = check("name = 'a'\nadvertise = '10.0.0.1:7400'").unwrap();
         assert_eq!(config.edge_advertise, "10.0.0.1:7401");
         assert_eq!(config.ports, 20_000..=29_999);
+        assert_eq!(config.edge_https, Some("0.0.0.0:443".parse().unwrap()));
+        for (edge, https) in [
+            ("https = 'off'", None),
+            ("http = '127.0.0.1:8080'", None),
+            ("http = '127.0.0.1:80'", Some("127.0.0.1:443")),
+            ("http = '127.0.0.1:8080'\nhttps = '[::1]:8443'", Some("[::1]:8443")),
+        ] {
+            let config = check(&format!("name = 'a'\nadvertise = 'x:1'\n[edge]\n{edge}")).unwrap();
+            assert_eq!(config.edge_https, https.map(|at| at.parse().unwrap()), "{edge}");
+        }
         let config = check("name = 'a'\nlisten = '127.0.0.1:9000'\n[edge]\npeer = '127.0.0.1:9001'").unwrap();
         assert_eq!(
             (config.advertise.as_str(), config.edge_advertise.as_str()),
@@ -259,6 +288,7 @@ mod tests {
             ("nane = 'a'", "unknown field `nane`"),
             ("name = 'a'\nadvertise = 'x'", "must be host:port"),
             ("name = 'a'\nadvertise = 'x:1'\nports = '80-90'", "above 1023"),
+            ("name = 'a'\nadvertise = 'x:1'\n[edge]\nhttps = '443'", "or \"off\", not \"443\""),
             ("name = 'a'\nadvertise = 'x:1'\n[raft]\nelection = '10ms-20ms'", "twice raft.heartbeat"),
             ("name = 'a'\nadvertise = 'x:1'\n[cluster]\nlease = '100ms'", "twice the longest election"),
             ("name = 'a'\nadvertise = 'x:1'\nruntime = 'podman'", "\"auto\", \"docker\" or \"process\""),

@@ -9,6 +9,7 @@ pub mod files;
 pub mod identity;
 pub mod peers;
 pub mod proto;
+pub mod seal;
 pub mod serve;
 pub mod tls;
 pub mod token;

@@ -13,6 +13,7 @@ mod problem;
 mod process;
 mod raw;
 mod resolve;
+mod routing;
 mod safety;
 mod schema;
 mod shown;

@@ -141,6 +141,8 @@ pub(super) struct Schema {
 pub(super) struct Routes {
     pub(super) domains: Option<Vec<Spanned<String>>>,
     pub(super) path_prefix: Text,
+    pub(super) https: Text,
+    pub(super) hsts: Option<Spanned<Written>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,7 +1,5 @@
 //! From what is written to what is deployed: defaults, overrides of an environment, checks.
 
-use std::collections::BTreeSet;
-
 use temps_core::host;
 use temps_core::model::{DeployRules, Health, Millis, Opaque, Placement, RouteRules, Spec, Variables};
 use temps_core::text;
@@ -9,7 +7,7 @@ use toml::Spanned;
 
 use super::found::{Found, INSTANCES_MAX, millis};
 use super::problem::Problem;
-use super::{ProjectFile, making, placing, process, raw, safety, strategy};
+use super::{ProjectFile, making, placing, process, raw, routing, safety, strategy};
 use crate::names;
 
 /// A check that takes longer could not tell a dead instance in useful time.
@@ -27,10 +25,7 @@ pub(super) fn resolve(raw: &raw::Raw, environment: &str) -> Result<ProjectFile, 
         health: health(&raw.health, &mut found),
         deploy: deploy(&raw.deploy, &mut found),
         rollback: safety::rollback(&raw.rollback, &mut found),
-        routes: RouteRules {
-            domains: domains(raw.routes.domains.as_deref().unwrap_or_default(), &mut found),
-            path_prefix: path_prefix(&raw.routes, &mut found).unwrap_or_else(|| "/".to_owned()),
-        },
+        routes: routing::routes(RouteRules::default(), &raw.routes, &mut found),
         variables: variables(&raw.env, &mut found),
         release: making::release(raw.release.as_ref(), &mut found),
         schema: raw.schema.as_ref().and_then(|schema| safety::schema(schema, &mut found)),
@@ -131,21 +126,7 @@ fn fits_deadline(raw: &raw::Raw, spec: &Spec, found: &mut Found) {
     found.0.push(Problem::at(span, message).help(help));
 }
 
-fn domains(written: &[Spanned<String>], found: &mut Found) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    let mut all = Vec::new();
-    for domain in written {
-        let normal = normal_host(domain, found);
-        if seen.insert(normal.clone()) {
-            all.push(normal);
-        } else {
-            found.at(domain.span(), format!("the domain \"{normal}\" is listed twice"));
-        }
-    }
-    all
-}
-
-fn normal_host(written: &Spanned<String>, found: &mut Found) -> String {
+pub(super) fn normal_host(written: &Spanned<String>, found: &mut Found) -> String {
     match host::normalise(written.get_ref()) {
         Ok(normal) => normal,
         Err(why) => {
@@ -155,17 +136,7 @@ fn normal_host(written: &Spanned<String>, found: &mut Found) -> String {
     }
 }
 
-fn path_prefix(raw: &raw::Routes, found: &mut Found) -> Option<String> {
-    let prefix = raw.path_prefix.as_ref()?;
-    url_path("path_prefix", prefix, found);
-    if prefix.get_ref().contains(['?', '#']) {
-        found.at(prefix.span(), "path_prefix is a path alone, without `?` and `#`");
-    }
-    let short = prefix.get_ref().trim_end_matches('/');
-    Some(if short.is_empty() { "/".to_owned() } else { short.to_owned() })
-}
-
-fn url_path(what: &str, path: &Spanned<String>, found: &mut Found) {
+pub(super) fn url_path(what: &str, path: &Spanned<String>, found: &mut Found) {
     if !path.get_ref().starts_with('/') {
         let problem = Problem::at(Some(path.span()), format!("{what} must start with `/`"));
         found.0.push(problem.help(format!("write \"/{}\"", path.get_ref())));
@@ -200,12 +171,7 @@ fn merge(mut spec: Spec, overrides: &raw::Environment, found: &mut Found) -> Spe
         process::merge(&mut spec.processes, name, overridden, found);
     }
     spec.placement = placing::placement(&spec.placement, &overrides.placement, found);
-    if let Some(written) = &overrides.routes.domains {
-        spec.routes.domains = domains(written, found);
-    }
-    if let Some(prefix) = path_prefix(&overrides.routes, found) {
-        spec.routes.path_prefix = prefix;
-    }
+    spec.routes = routing::routes(spec.routes, &overrides.routes, found);
     spec.variables.extend(variables(&overrides.env, found));
     spec
 }

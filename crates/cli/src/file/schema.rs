@@ -113,7 +113,7 @@ const ROLLBACK: &[Key] = &[
     value("warm"),
 ];
 
-const ROUTES: &[Key] = &[value("domains"), value("path_prefix")];
+const ROUTES: &[Key] = &[value("domains"), value("path_prefix"), value("https"), value("hsts")];
 
 const ENVIRONMENT: &[Key] = &[
     Key { name: "processes", shape: Shape::Named(&[value("instances"), value("memory"), value("cpus")]) },

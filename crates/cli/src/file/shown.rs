@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use temps_core::model::{CanaryStep, Order, ProcessSpec, Spec};
+use temps_core::model::{CanaryStep, Https, Order, ProcessSpec, Spec};
 
 use super::duration::write;
 use super::{ProjectFile, amount};
@@ -131,6 +131,9 @@ struct Release<'a> {
 struct Routes<'a> {
     domains: &'a [String],
     path_prefix: &'a str,
+    https: Https,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hsts: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -182,7 +185,12 @@ impl<'a> Shown<'a> {
                 .release
                 .as_ref()
                 .map(|release| Release { command: &release.command, timeout: write(release.timeout) }),
-            routes: Routes { domains: &spec.routes.domains, path_prefix: &spec.routes.path_prefix },
+            routes: Routes {
+                domains: &spec.routes.domains,
+                path_prefix: &spec.routes.path_prefix,
+                https: spec.routes.https,
+                hsts: spec.routes.hsts.map(|seconds| write(seconds * 1_000)),
+            },
             placement: Placement { spread: &spec.placement.spread, require: &spec.placement.require },
             volumes: &spec.volumes,
             env: spec.variables.keys().map(|name| (name.as_str(), "***")).collect(),

@@ -1,4 +1,4 @@
-use temps_core::model::{Opaque, Spec};
+use temps_core::model::{Https, Opaque, Spec};
 
 use super::{BuildRules, EXAMPLE, FileError, ProjectFile, Shown, load, location, parse, problem};
 
@@ -60,6 +60,8 @@ keep = 9
 [routes]
 domains = ["App.Example.com.", "bücher.example"]
 path_prefix = "/api/"
+https = "optional"
+hsts = "720h"
 [env]
 LOG_LEVEL = "in\"fo $HOME\n"
 [environments.staging.processes.web]
@@ -87,6 +89,7 @@ EXTRA = ""
     assert_eq!((spec.rollback.watch, spec.rollback.crash_limit, spec.rollback.keep), (0, 1, 9));
     assert_eq!(spec.routes.domains, ["app.example.com", "xn--bcher-kva.example"]);
     assert_eq!(spec.routes.path_prefix, "/api");
+    assert_eq!((spec.routes.https, spec.routes.hsts), (Https::Optional, Some(2_592_000)));
     assert_eq!(spec.variables["LOG_LEVEL"], Opaque("in\"fo $HOME\n".to_owned()));
 
     let staging = good(text, "staging").spec;
@@ -102,7 +105,7 @@ EXTRA = ""
 #[test]
 fn what_is_shown_is_the_same_file_again_without_secrets() {
     let text = format!(
-        "{WEB}[env]\nKEY = \"canary-7f3a\"\n[health]\ninterval = \"1s500ms\"\n[routes]\ndomains = [\"a.test\"]\n"
+        "{WEB}[env]\nKEY = \"canary-7f3a\"\n[health]\ninterval = \"1s500ms\"\n[routes]\ndomains = [\"a.test\"]\nhsts = \"1h\"\n"
     );
     let mut file = good(&text, "production");
     let shown = toml::to_string(&Shown::of("my-app", &file)).unwrap();
@@ -134,8 +137,16 @@ fn unknown_keys_are_shown_with_what_was_probably_meant() {
         "temps.toml:4:1: unknown key `instances` in [deploy]\n  |\n4 | instances = 3\n  | ^^^^^^^^^\n  = `instances` belongs in [processes.NAME]",
     );
     check(
+        "[routes]\nhttps = \"always\"\n",
+        "temps.toml:4:9: https is \"redirect\" or \"optional\", not \"always\"\n  |\n4 | https = \"always\"\n  |         ^^^^^^^^",
+    );
+    check(
+        "[routes]\nhsts = \"999999h\"\n",
+        "temps.toml:4:8: hsts is at most 26280h, which is three years\n  |\n4 | hsts = \"999999h\"\n  |        ^^^^^^^^^",
+    );
+    check(
         "[routes]\nzone = \"x\"\n",
-        "temps.toml:4:1: unknown key `zone` in [routes]\n  |\n4 | zone = \"x\"\n  | ^^^^\n  = known keys: domains, path_prefix",
+        "temps.toml:4:1: unknown key `zone` in [routes]\n  |\n4 | zone = \"x\"\n  | ^^^^\n  = known keys: domains, path_prefix, https, hsts",
     );
     check(
         "[environments.staging.processes.web]\ninstance = 1\n",

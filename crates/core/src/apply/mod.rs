@@ -4,6 +4,7 @@
 
 mod cluster;
 mod control;
+mod domains;
 mod fit;
 mod nodes;
 mod operator;
@@ -52,7 +53,12 @@ pub fn apply(state: &mut ClusterState, index: Index, entry: &Entry) -> Receipt {
 fn concerns_planner(command: &Command) -> bool {
     use crate::command::Observation;
     match command {
-        Command::Noticed { .. } | Command::CreateToken { .. } | Command::CreateJoinToken { .. } => false,
+        Command::Noticed { .. }
+        | Command::CreateToken { .. }
+        | Command::CreateJoinToken { .. }
+        | Command::PutCertificate(_)
+        | Command::SetAcme { .. }
+        | Command::Certify(_) => false,
         Command::Report { observations, .. } => {
             observations.iter().any(|o| !matches!(o, Observation::Traffic { .. } | Observation::Past { .. }))
         }
@@ -68,6 +74,8 @@ fn concerns_planner(command: &Command) -> bool {
         | Command::Promote { .. }
         | Command::Scale { .. }
         | Command::SetVariables { .. }
+        | Command::AddDomain { .. }
+        | Command::RemoveDomain { .. }
         | Command::CordonNode { .. }
         | Command::UncordonNode { .. }
         | Command::DrainNode { .. }
@@ -109,6 +117,11 @@ impl Change<'_> {
             Command::SetVariables { project, environment, set, remove } => {
                 self.set_variables(project, environment, set, remove)
             }
+            Command::AddDomain { project, environment, name } => self.add_domain(project, environment, name),
+            Command::RemoveDomain { name } => self.remove_domain(name),
+            Command::PutCertificate(certificate) => self.put_certificate(certificate),
+            Command::SetAcme { acme } => self.set_acme(acme.as_ref()),
+            Command::Certify(certify) => self.certify(certify),
             Command::CordonNode { node } => self.cordon(*node),
             Command::UncordonNode { node } => self.uncordon(*node),
             Command::DrainNode { node } => self.drain_node(*node),

@@ -30,7 +30,7 @@ impl Change<'_> {
         id
     }
 
-    fn environment_named(&mut self, project: &str, name: &str) -> EnvironmentId {
+    pub(super) fn environment_named(&mut self, project: &str, name: &str) -> EnvironmentId {
         if let Some(known) = self.state.environment(project, name) {
             return known.id;
         }
@@ -125,13 +125,9 @@ impl Change<'_> {
         for other in self.state.environments.values().filter(|e| Some(e.id) != own) {
             let claims = crate::routes::claims(self.state, other);
             for domain in &spec.routes.domains {
-                if claims.contains(&(domain.clone(), spec.routes.path_prefix.clone())) {
-                    let owner = self.state.projects.get(&other.project).map_or("?", |p| p.name.as_str());
-                    let why = format!(
-                        "the domain {domain:?} belongs to project {owner:?}, environment {:?}; remove it there first",
-                        other.name
-                    );
-                    return Err(Rejection::Conflict { why });
+                let added = self.state.domains.get(domain) == Some(&other.id);
+                if added || claims.contains(&(domain.clone(), spec.routes.path_prefix.clone())) {
+                    return Err(self.taken(domain, other.id));
                 }
             }
         }

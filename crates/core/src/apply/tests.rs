@@ -10,6 +10,7 @@ use crate::model::{
 };
 
 mod containers;
+mod domains;
 mod nodes;
 
 struct Cluster {

@@ -43,17 +43,21 @@ pub(super) fn spec(spec: &Spec) -> Result<(), Rejection> {
     }
     extras(spec)?;
     rules(spec)?;
-    for domain in &spec.routes.domains {
-        match crate::host::normalise(domain) {
-            Ok(normal) if normal == *domain => {}
-            Ok(normal) => return Err(invalid(format!("the domain {domain:?} must be written {normal:?}"))),
-            Err(e) => return Err(invalid(format!("the domain {domain:?}: {e}"))),
-        }
+    for name in &spec.routes.domains {
+        domain(name)?;
     }
     if !spec.routes.path_prefix.starts_with('/') {
         return Err(invalid("routes.path_prefix must start with /"));
     }
     variables(&spec.variables)
+}
+
+pub(super) fn domain(name: &str) -> Result<(), Rejection> {
+    match crate::host::normalise(name) {
+        Ok(normal) if normal == *name => Ok(()),
+        Ok(normal) => Err(invalid(format!("the domain {name:?} must be written {normal:?}"))),
+        Err(e) => Err(invalid(format!("the domain {name:?}: {e}"))),
+    }
 }
 
 fn process(name: &str, p: &ProcessSpec) -> Result<(), Rejection> {

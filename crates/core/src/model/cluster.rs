@@ -12,6 +12,7 @@ use super::id::{
 };
 use super::instance::Instance;
 use super::spec::{Spec, Variables};
+use super::tls::Tls;
 use crate::command::Receipt;
 
 /// Whether a node counts.
@@ -200,6 +201,12 @@ pub struct ClusterState {
     pub deployments: BTreeMap<DeploymentId, Deployment>,
     /// Instances, gone ones of kept deployments included.
     pub instances: BTreeMap<InstanceId, Instance>,
+    /// Names that were given to environments beside those of their releases, normalised.
+    #[serde(default)]
+    pub domains: BTreeMap<String, EnvironmentId>,
+    /// Certificates for names of applications.
+    #[serde(default)]
+    pub tls: Tls,
     /// API tokens.
     pub tokens: BTreeMap<TokenId, Token>,
     /// Join tokens.

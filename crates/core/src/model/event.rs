@@ -222,6 +222,36 @@ pub enum What {
         /// To how many.
         instances: u32,
     },
+    /// A name was given to the environment.
+    DomainAdded {
+        /// Which.
+        name: String,
+        /// Who asked.
+        by: String,
+    },
+    /// A name was taken from the environment.
+    DomainRemoved {
+        /// Which.
+        name: String,
+        /// Who asked.
+        by: String,
+    },
+    /// There is a new certificate.
+    CertificateIssued {
+        /// For which names.
+        names: Vec<String>,
+        /// Who signed it.
+        issuer: String,
+        /// Who gave it; nobody where it was ordered.
+        by: Option<String>,
+    },
+    /// A certificate could not be ordered, for the first time in a row.
+    CertificateFailed {
+        /// For which name.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// A node was declared lost.
     NodeLost {
         /// Which.
@@ -303,6 +333,10 @@ impl What {
             | What::Failed { .. }
             | What::Ended { .. }
             | What::Scaled { .. }
+            | What::DomainAdded { .. }
+            | What::DomainRemoved { .. }
+            | What::CertificateIssued { .. }
+            | What::CertificateFailed { .. }
             | What::NodeLost { .. }
             | What::NodeReturned { .. }
             | What::NodeJoined { .. }
@@ -380,6 +414,15 @@ impl What {
             }
             What::Ended { phase, errors } => ended(*phase, *errors),
             What::Scaled { process, instances } => format!("Scaled {process} to {instances}"),
+            What::DomainAdded { name, by } => format!("Domain {name} added by {by}"),
+            What::DomainRemoved { name, by } => format!("Domain {name} removed by {by}"),
+            What::CertificateIssued { names, issuer, by: Some(by) } => {
+                format!("Certificate for {} by {issuer} given by {by}", names.join(", "))
+            }
+            What::CertificateIssued { names, issuer, by: None } => {
+                format!("Certificate for {} issued by {issuer}", names.join(", "))
+            }
+            What::CertificateFailed { name, why } => format!("No certificate for {name}: {why}"),
             What::NodeLost { node } => format!("Node {} lost", name(*node)),
             What::NodeReturned { node } => format!("Node {} returned", name(*node)),
             What::NodeJoined { node } => format!("Node {} joined", name(*node)),

@@ -50,6 +50,11 @@ id!(
     "i"
 );
 id!(
+    /// A certificate for names of applications; shown as `c3`.
+    CertificateId,
+    "c"
+);
+id!(
     /// An API token or a join token.
     TokenId,
     "t"

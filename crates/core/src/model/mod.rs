@@ -12,6 +12,7 @@ mod instance;
 mod query;
 mod reason;
 mod spec;
+mod tls;
 mod traffic;
 
 pub use artifact::{Artifact, Form, RuntimeKind, Source};
@@ -23,11 +24,15 @@ pub use deployment::{Cause, Deployment, Kind, Phase, Progress, Step};
 pub use event::{Event, EventId, What};
 pub use evidence::{Allowed, Evidence, MILLION, Pair, Score, Second, Share};
 pub use finding::{Finding, Verdict, percent};
-pub use id::{DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId, TokenId};
+pub use id::{
+    CertificateId, DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId,
+    TokenId,
+};
 pub use instance::{Endpoint, Exit, Instance, Seen, Want};
 pub use reason::{Reason, Story, Told};
 pub use spec::{
-    CanaryStep, DEFAULT_PORT, DeployRules, Health, Opaque, Order, Placement, ProcessSpec, RELEASE_PROCESS,
-    ReleaseCommand, RollbackRules, RouteRules, Schema, Spec, Strategy, Variables,
+    CanaryStep, DEFAULT_PORT, DeployRules, Health, Https, Opaque, Order, Placement, ProcessSpec,
+    RELEASE_PROCESS, ReleaseCommand, RollbackRules, RouteRules, Schema, Spec, Strategy, Variables,
 };
+pub use tls::{Acme, Certificate, CertificateFrom, Challenge, Order as CertificateOrder, Tls};
 pub use traffic::{CLASSES, Counts, Measured, Past, Times, Traffic, class_of};

@@ -311,10 +311,27 @@ pub struct RouteRules {
     pub domains: Vec<String>,
     /// The path prefix; `/` for all.
     pub path_prefix: String,
+    /// What becomes of requests without TLS.
+    #[serde(default)]
+    pub https: Https,
+    /// For how long browsers are told to come by TLS alone, in seconds (RFC 6797); not at all where `None`.
+    #[serde(default)]
+    pub hsts: Option<u64>,
+}
+
+/// What becomes of requests without TLS to a name that has a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Https {
+    /// They are sent to the same place by TLS.
+    #[default]
+    Redirect,
+    /// They are answered.
+    Optional,
 }
 
 impl Default for RouteRules {
     fn default() -> Self {
-        Self { domains: Vec::new(), path_prefix: "/".to_owned() }
+        Self { domains: Vec::new(), path_prefix: "/".to_owned(), https: Https::Redirect, hsts: None }
     }
 }

@@ -26,10 +26,10 @@ impl Sketch {
             hosts: vec!["a.test".to_owned()],
             path_prefix: "/".to_owned(),
             choices: self.choices,
-            sticky: None,
             local: self.local,
+            ..Route::default()
         };
-        Table { index: 1, version: 1, node: NodeId(1), routes: vec![route], peers }
+        Table { index: 1, version: 1, node: NodeId(1), routes: vec![route], peers, ..Table::default() }
     }
 }
 

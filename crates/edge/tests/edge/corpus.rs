@@ -83,8 +83,8 @@ fn routes(witnesses: &[Witness], on: u64, own: u64) -> Vec<Route> {
             hosts: vec![host(n)],
             path_prefix: "/".to_owned(),
             choices: vec![choice(number, on, 1)],
-            sticky: None,
             local: if on == own { vec![target(number, number, &witness.app)] } else { Vec::new() },
+            ..Route::default()
         }
     };
     witnesses.iter().enumerate().map(route).collect()

@@ -13,9 +13,9 @@ async fn two_applications() -> (Edge, App, App) {
         environment: EnvironmentId(2),
         hosts: vec!["b.test".to_owned()],
         path_prefix: "/".to_owned(),
-        sticky: None,
         choices: vec![choice(2, 1, 1)],
         local: vec![target(2, 2, &b)],
+        ..Route::default()
     });
     edge.serve(1, both).await;
     (edge, a, b)

@@ -23,6 +23,7 @@ mod link;
 #[cfg(test)]
 mod retries;
 #[cfg(test)]
+mod secure;
 mod silent;
 #[cfg(test)]
 mod smuggling;

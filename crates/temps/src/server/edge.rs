@@ -24,6 +24,9 @@ pub(crate) struct EdgeArguments {
     /// Where clients connect.
     #[arg(long)]
     http: SocketAddr,
+    /// Where clients connect with TLS.
+    #[arg(long)]
+    https: Option<SocketAddr>,
     /// Where other edges connect.
     #[arg(long)]
     peer: SocketAddr,
@@ -42,6 +45,7 @@ pub(crate) fn run(arguments: EdgeArguments) -> Result<()> {
     let config = EdgeConfig {
         identity: crate::server::identity_dir(&arguments.data_dir),
         http: vec![Listen::At(arguments.http)],
+        https: arguments.https.into_iter().map(Listen::At).collect(),
         peer: Listen::At(arguments.peer),
         workers: arguments.workers,
         takeover: arguments.takeover,
@@ -57,11 +61,12 @@ pub(super) fn start(config: &Config) -> Result<Link> {
     let program = std::env::current_exe().context("cannot find this program's file")?;
     let mut args = vec!["edge".into(), "--data-dir".into(), config.data_dir.clone().into_os_string()];
     for (flag, value) in [
-        ("--http", config.edge_http.to_string()),
-        ("--peer", config.edge_peer.to_string()),
-        ("--workers", config.edge_workers.to_string()),
+        ("--http", Some(config.edge_http.to_string())),
+        ("--https", config.edge_https.map(|at| at.to_string())),
+        ("--peer", Some(config.edge_peer.to_string())),
+        ("--workers", Some(config.edge_workers.to_string())),
     ] {
-        args.extend([flag.into(), value.into()]);
+        args.extend(value.into_iter().flat_map(|value| [flag.into(), value.into()]));
     }
     Ok(Link::start(LinkOptions { data_dir: config.data_dir.clone(), program, args }))
 }

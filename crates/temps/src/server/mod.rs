@@ -25,6 +25,7 @@ use temps_ledger::Ledger;
 use temps_raft::{GrpcTransport, OpenOptions, RaftLedger, SnapshotRules};
 use temps_wire::identity::NodeIdentity;
 use temps_wire::peers::Peers;
+use temps_wire::seal::Seal;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -248,8 +249,9 @@ impl Node {
         enter::found(self, entrance).await?;
         parts.spawn(enter::stay_member(self, entrance, shutdown.clone()));
         parts.spawn(edge::note_pid(link.reports(), pid_file, shutdown.clone()));
+        let seal = Seal::of(&self.identity);
         let (id, token) = (self.id(), shutdown.clone());
-        parts.spawn(publish::publish(id, Arc::clone(&ledger), link, local, hands, token));
+        parts.spawn(publish::publish(id, Arc::clone(&ledger), link, seal, local, hands, token));
         let token = shutdown.clone();
         parts.spawn(async move {
             agent.run(token).await;

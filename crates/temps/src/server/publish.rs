@@ -7,13 +7,15 @@ use std::time::Duration;
 use anyhow::Result;
 use temps_agent::LocalView;
 use temps_agent::runtime::Runtime;
-use temps_core::model::NodeId;
+use temps_core::model::{ClusterState, NodeId};
 use temps_core::routes::routes;
-use temps_core::table::{Route, Table};
+use temps_core::table::{Certificates, Certified, Route, Table};
 use temps_edge::Link;
 use temps_ledger::Ledger;
+use temps_wire::seal::{CERTIFICATE_KEY, Seal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 /// How often what runs instances is asked whether it is away.
 const ASK_EVERY: Duration = Duration::from_secs(2);
@@ -31,6 +33,7 @@ pub(super) async fn publish(
     node: NodeId,
     ledger: Arc<dyn Ledger>,
     link: Arc<Link>,
+    seal: Seal,
     mut local: watch::Receiver<LocalView>,
     runtime: Arc<dyn Runtime>,
     shutdown: CancellationToken,
@@ -53,6 +56,9 @@ pub(super) async fn publish(
         // Before everything here was listed, addresses in the state may be those of other programs. But
         // where it cannot be listed for long, the other nodes must not wait for this one's edge.
         let known = local.borrow().listed || away;
+        if caught_up || state.index > 0 {
+            link.certify(certificates(&state, &seal));
+        }
         if known && (caught_up || state.index >= reports.borrow_and_update().index && state.index > 0) {
             version += 1;
             let mut table = routes(&ledger.state(), node);
@@ -67,6 +73,21 @@ pub(super) async fn publish(
             () = &mut is_away, if !away => away = true,
         }
     }
+}
+
+/// Every certificate of the cluster, opened. One that cannot be is left out.
+fn certificates(state: &ClusterState, seal: &Seal) -> Certificates {
+    let opened = state.tls.certificates.iter().filter_map(|(id, certificate)| {
+        let key = seal.open(CERTIFICATE_KEY, &certificate.key);
+        let key = key.inspect_err(|error| warn!(%id, %error, "a certificate is not shown")).ok()?;
+        Some(Certified {
+            names: certificate.names.iter().cloned().collect(),
+            chain: certificate.chain.clone(),
+            key,
+            not_after: certificate.not_after,
+        })
+    });
+    Certificates(opened.collect())
 }
 
 /// Takes out instances that ended on this node and those that fail their health check here, and puts in

@@ -23,6 +23,7 @@ pub(crate) const HOST: &str = "a.test";
 pub(crate) struct Edge {
     pub(crate) node: u64,
     pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
     pub(crate) peer: SocketAddr,
     pub(crate) directory: Arc<TempDir>,
     pub(crate) link: Option<Link>,
@@ -48,17 +49,19 @@ impl Plan {
     pub(crate) async fn start(self, authority: &Authority) -> Edge {
         let directory = self.directory.unwrap_or_else(|| Arc::new(tempfile::tempdir().unwrap()));
         authority.issue(self.node, &directory.path().join("identity"));
-        let (http, peer) = (listener(), listener());
-        let addresses = (http.local_addr().unwrap(), peer.local_addr().unwrap());
+        let (http, https, peer) = (listener(), listener(), listener());
+        let [at_http, at_https, at_peer] = [&http, &https, &peer].map(|socket| socket.local_addr().unwrap());
         let mut config = config_in(directory.path().to_owned());
         config.http = vec![Listen::Bound(http)];
+        config.https = vec![Listen::Bound(https)];
         config.peer = Listen::Bound(peer);
         config.workers = self.workers;
         config.limits = self.limits;
         let mut edge = Edge {
             node: self.node,
-            http: addresses.0,
-            peer: addresses.1,
+            http: at_http,
+            https: at_https,
+            peer: at_peer,
             directory,
             link: None,
             version: AtomicU64::new(0),
@@ -75,6 +78,7 @@ pub(crate) fn config_in(directory: PathBuf) -> EdgeConfig {
     EdgeConfig {
         socket: EdgeConfig::socket_in(&directory),
         http: Vec::new(),
+        https: Vec::new(),
         peer: Listen::At("127.0.0.1:0".parse().unwrap()),
         identity: directory.join("identity"),
         data_dir: directory,
@@ -186,8 +190,8 @@ pub(crate) fn table(choices: Vec<Choice>, local: Vec<Target>, peers: &[&Edge]) -
         hosts: vec![HOST.to_owned()],
         path_prefix: "/".to_owned(),
         choices,
-        sticky: None,
         local,
+        ..Route::default()
     };
     let peers: BTreeMap<_, _> =
         peers.iter().map(|edge| (NodeId(edge.node), Peer { address: edge.peer.to_string() })).collect();

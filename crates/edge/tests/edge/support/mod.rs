@@ -5,6 +5,7 @@ mod client;
 mod edges;
 mod identity;
 mod load;
+mod tls;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ pub(crate) use client::{Client, get};
 pub(crate) use edges::{Edge, HOST, Plan, choice, config_in, table, target};
 pub(crate) use identity::Authority;
 pub(crate) use load::Load;
+pub(crate) use tls::{Secure, shake, shake_for_proof, shown};
 
 /// Longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -125,8 +125,8 @@ impl Edges {
             hosts: vec![host.to_owned()],
             path_prefix: "/".to_owned(),
             choices: vec![Choice { release: ReleaseId(number), node: on, weight: 1, instances: 1 }],
-            sticky: None,
             local: if on == own { vec![target] } else { Vec::new() },
+            ..Route::default()
         }
     }
 }

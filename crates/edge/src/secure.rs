@@ -1,0 +1,125 @@
+//! Clients with TLS: which certificate a connection is shown, and what is answered about it.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{Entry, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::{Response, Uri};
+use rustls::ServerConfig;
+use rustls::server::{Acceptor, ClientHello};
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tracing::{debug, warn};
+
+use crate::answer::Why;
+use crate::asked::Asked;
+use crate::body::Answer;
+use crate::client::{self, Client};
+use crate::identity::HTTP2;
+use crate::keyring::{ACME, Shown, proof};
+use crate::worker::Worker;
+
+/// How a handshake goes on.
+enum Showing {
+    Certificate(Arc<Shown>),
+    /// It will ask for nothing.
+    Proof(Arc<ServerConfig>),
+    Nothing(Arc<ServerConfig>),
+}
+
+/// Serves one connection of a client with TLS.
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr) {
+    let Some((connection, _known)) = client::admit(&worker) else { return };
+    let handshake = async {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let showing = showing(&worker, &start.client_hello());
+        Ok::<_, std::io::Error>(match showing {
+            Showing::Certificate(shown) => {
+                let stream = start.into_stream(Arc::clone(&shown.config)).await?;
+                Some((stream, shown))
+            }
+            Showing::Proof(config) | Showing::Nothing(config) => {
+                drop(start.into_stream(config).await?);
+                None
+            }
+        })
+    };
+    let shaken = tokio::select! {
+        biased;
+        shaken = tokio::time::timeout(worker.limits.head, handshake) => shaken,
+        () = connection.ordered() => return,
+    };
+    let (stream, shown) = match shaken {
+        Ok(Ok(Some(shaken))) => shaken,
+        Ok(Ok(None)) => return,
+        Ok(Err(error)) => return debug!(%error, "a client's handshake failed"),
+        Err(_) => return debug!("a client's handshake took too long"),
+    };
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+    let client = Rc::new(Client::new(from.ip(), Some(shown)));
+    client::converse(worker, stream, Bytes::new(), http2, client, connection).await;
+}
+
+fn showing(worker: &Worker, hello: &ClientHello<'_>) -> Showing {
+    let keyring = worker.keyring();
+    // Names in a handshake are ASCII, without a dot at the end.
+    let host = hello.server_name().map(str::to_ascii_lowercase).unwrap_or_default();
+    if hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == ACME)) {
+        if let Some(authorization) = worker.challenge(&host, |_| true) {
+            match proof(&host, &authorization) {
+                Ok(config) => return Showing::Proof(config),
+                Err(why) => warn!(host, why, "no proof for a server of ACME can be made"),
+            }
+        }
+        return Showing::Nothing(keyring.nobody());
+    }
+    match keyring.find(&host) {
+        Some(shown) => Showing::Certificate(Arc::clone(shown)),
+        None => Showing::Nothing(keyring.nobody()),
+    }
+}
+
+/// Where a server of ACME asks, before the token (RFC 8555 section 8.3).
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
+/// What is answered before anybody is asked.
+pub(crate) fn instead(worker: &Worker, client: &Client, asked: &Asked, uri: &Uri) -> Option<Why> {
+    let host = asked.name();
+    if let Some(token) = uri.path().strip_prefix(CHALLENGES)
+        && let Some(authorization) = worker.challenge(host, |challenge| challenge.token == token)
+    {
+        return Some(Why::Proof(authorization));
+    }
+    if let Some(shown) = &client.shown {
+        return (!shown.covers(host)).then_some(Why::OtherHost);
+    }
+    let port = worker.https?;
+    let keyring = worker.keyring();
+    if keyring.is_empty() || !worker.route(host, uri.path(), |route| route.redirect).unwrap_or(false) {
+        return None;
+    }
+    keyring.find(host).and_then(|_| with_tls(host, port, uri)).map(Why::Elsewhere)
+}
+
+/// For how many seconds a client is told to come by TLS alone.
+pub(crate) fn hsts(worker: &Worker, client: &Client, asked: &Asked, uri: &Uri) -> Option<u64> {
+    client.shown.as_ref().and_then(|_| worker.route(asked.name(), uri.path(), |route| route.hsts))?
+}
+
+/// Tells a client so, where the application has not.
+pub(crate) fn insist(response: &mut Response<Answer>, seconds: u64) {
+    if let Entry::Vacant(line) = response.headers_mut().entry(STRICT_TRANSPORT_SECURITY)
+        && let Ok(value) = HeaderValue::try_from(format!("max-age={seconds}"))
+    {
+        line.insert(value);
+    }
+}
+
+/// The same place, with TLS, where that is at `port`.
+fn with_tls(host: &str, port: u16, uri: &Uri) -> Option<HeaderValue> {
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    HeaderValue::try_from(format!("https://{host}{port}{path}")).ok()
+}
