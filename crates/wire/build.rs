@@ -4,7 +4,8 @@ use std::error::Error;
 use std::path::Path;
 
 /// Messages that carry secrets, or bytes of others that do; their `Debug` is written in `src/proto.rs`.
-const SECRET: [&str; 11] = [
+const SECRET: [&str; 12] = [
+    ".temps.v1.AddDomainRequest",
     ".temps.v1.ArtifactChunk",
     ".temps.v1.BundleChunk",
     ".temps.v1.CreateJoinTokenResponse",

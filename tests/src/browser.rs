@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +11,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
+use tokio_rustls::TlsConnector;
 
 use crate::check;
 use crate::trouble::{Context, Result, Trouble};
@@ -25,6 +32,19 @@ pub struct Browser {
     runtime: Runtime,
     sender: SendRequest<Full<Bytes>>,
     host: String,
+    shown: Vec<u8>,
+}
+
+async fn speak<S>(stream: S) -> Result<SendRequest<Full<Bytes>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        // The next request tells that it is closed.
+        let _ = connection.await;
+    });
+    Ok(sender)
 }
 
 /// An answer.
@@ -46,16 +66,39 @@ impl Browser {
     pub fn open(edge: SocketAddr, host: &str) -> Result<Self> {
         // One worker drives the connection while nobody asks.
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let sender = runtime.block_on(async {
-            let io = TokioIo::new(TcpStream::connect(edge).await?);
-            let (sender, connection) = http1::handshake(io).await?;
-            tokio::spawn(async move {
-                // The next request tells that it is closed.
-                let _ = connection.await;
-            });
-            Ok::<_, Trouble>(sender)
+        let sender = runtime.block_on(async { speak(TcpStream::connect(edge).await?).await })?;
+        Ok(Self { runtime, sender, host: host.to_owned(), shown: Vec::new() })
+    }
+
+    /// Connects with TLS; only what this root (in PEM) has signed is trusted.
+    ///
+    /// # Errors
+    /// When the edge does not listen, or shows another certificate or none.
+    pub fn open_secure(edge: SocketAddr, host: &str, root: &str) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        let root =
+            CertificateDer::from_pem_slice(root.as_bytes()).map_err(|e| Trouble::new(format!("{e:?}")))?;
+        roots.add(root)?;
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(host.to_owned())?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let (sender, shown) = runtime.block_on(async {
+            let stream = TcpStream::connect(edge).await?;
+            let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+            let shown =
+                stream.get_ref().1.peer_certificates().and_then(|chain| Some(chain.first()?.to_vec()));
+            Ok::<_, Trouble>((speak(stream).await?, shown.unwrap_or_default()))
         })?;
-        Ok(Self { runtime, sender, host: host.to_owned() })
+        Ok(Self { runtime, sender, host: host.to_owned(), shown })
+    }
+
+    /// The certificate that it was shown, in DER; nothing without TLS.
+    #[must_use]
+    pub fn shown(&self) -> &[u8] {
+        &self.shown
     }
 
     /// Whether the connection is closed.

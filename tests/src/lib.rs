@@ -5,6 +5,7 @@
 //! Everything is seen from outside: through the command line, through the edges, and through the
 //! operating system. Nothing here knows the code of the product.
 
+pub mod acme;
 pub mod app;
 pub mod browser;
 pub mod cli;

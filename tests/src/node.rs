@@ -22,6 +22,8 @@ pub struct Shape {
     pub listen: SocketAddr,
     /// Its edge, for the public.
     pub edge: SocketAddr,
+    /// Its edge, for the public with TLS.
+    pub secure: SocketAddr,
     /// Its edge, for other edges.
     pub peer: SocketAddr,
     /// First and last port for instances.
@@ -30,8 +32,8 @@ pub struct Shape {
     pub lease: String,
 }
 
-/// Ports of a node that has an address of its own: for nodes, for the public, for edges.
-const OWN_PORTS: [u16; 3] = [7_000, 8_080, 7_443];
+/// Ports of a node that has an address of its own: for nodes, for the public without and with TLS, for edges.
+const OWN_PORTS: [u16; 4] = [7_000, 8_080, 8_443, 7_443];
 
 /// One node. Dropping it leaves everything running; see [`Node::clear`].
 #[derive(Debug)]
@@ -119,7 +121,7 @@ impl Node {
     }
 
     fn settings(&self) -> String {
-        let Shape { listen, edge, peer, ports: (first, last), lease } = &self.shape;
+        let Shape { listen, edge, secure, peer, ports: (first, last), lease } = &self.shape;
         let number = self.name.trim_start_matches('n');
         let machine = self.machine().ok();
         let socket = machine.map_or_else(|| "/var/run/docker.sock".into(), |machine| machine.engine.socket());
@@ -141,6 +143,7 @@ disk = "{disk}"
 
 [edge]
 http = "{edge}"
+https = "{secure}"
 peer = "{peer}"
 workers = 1
 
@@ -330,7 +333,7 @@ fn pids_in(record: &Value) -> Vec<u32> {
 pub fn shapes(n: usize, lease: &str) -> Result<Vec<Shape>> {
     let mut held = Vec::new();
     let mut listeners = Vec::new();
-    for _ in 0..n * 3 {
+    for _ in 0..n * 4 {
         let listener = some_listener(10_000..20_000)?;
         listeners.push(listener.local_addr()?);
         held.push(listener);
@@ -346,9 +349,10 @@ pub fn shapes(n: usize, lease: &str) -> Result<Vec<Shape>> {
     let of = |i: usize| -> Result<Shape> {
         let start = first + PORTS_A_NODE * u16::try_from(i)?;
         Ok(Shape {
-            listen: listeners[i * 3],
-            edge: listeners[i * 3 + 1],
-            peer: listeners[i * 3 + 2],
+            listen: listeners[i * 4],
+            edge: listeners[i * 4 + 1],
+            secure: listeners[i * 4 + 2],
+            peer: listeners[i * 4 + 3],
             ports: (start, start + PORTS_A_NODE - 1),
             lease: lease.to_owned(),
         })
@@ -359,8 +363,21 @@ pub fn shapes(n: usize, lease: &str) -> Result<Vec<Shape>> {
 /// The places of a node that has an address of its own.
 #[must_use]
 pub fn shape_at(address: Ipv4Addr, lease: &str) -> Shape {
-    let [listen, edge, peer] = OWN_PORTS.map(|port| SocketAddr::from((address, port)));
-    Shape { listen, edge, peer, ports: (20_000, 20_099), lease: lease.to_owned() }
+    let [listen, edge, secure, peer] = OWN_PORTS.map(|port| SocketAddr::from((address, port)));
+    Shape { listen, edge, secure, peer, ports: (20_000, 20_099), lease: lease.to_owned() }
+}
+
+/// Addresses of loopback that are free now.
+///
+/// # Errors
+/// When there is no room.
+pub fn free<const N: usize>() -> Result<[SocketAddr; N]> {
+    let mut held = Vec::new();
+    for _ in 0..N {
+        held.push(some_listener(10_000..20_000)?);
+    }
+    let addresses: Vec<_> = held.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    addresses.try_into().map_err(|_| Trouble::new("a listener has no address"))
 }
 
 fn some_listener(range: std::ops::Range<u16>) -> Result<TcpListener> {

@@ -15,10 +15,14 @@ const NAMES_MAX: usize = 2_000;
 const BUNDLE_MAX: u64 = 4 << 30;
 
 pub(crate) fn text(what: &str, text: &str) -> Answer<()> {
-    if text.len() <= TEXT_MAX {
+    pem(what, text, TEXT_MAX)
+}
+
+pub(crate) fn pem(what: &str, text: &str, longest: usize) -> Answer<()> {
+    if text.len() <= longest {
         return Ok(());
     }
-    Err(Status::invalid_argument(format!("{what} has {} bytes, at most {TEXT_MAX} fit", text.len())))
+    Err(Status::invalid_argument(format!("{what} has {} bytes, at most {longest} fit", text.len())))
 }
 
 pub(crate) fn names<'a>(what: &str, names: impl ExactSizeIterator<Item = &'a String>) -> Answer<()> {

@@ -5,23 +5,24 @@
 use temps_core::model::Role;
 use temps_wire::proto::temps_server::Temps;
 use temps_wire::proto::{
-    Accepted, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
-    CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
-    CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail,
-    DeploymentMetrics, DeploymentPreview, DrainNodeRequest, Event, ExplainInstanceRequest,
-    GetDeploymentRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse,
-    InstanceStory, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
-    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine,
-    LogsRequest, NodeChanged, NodeDetail, PauseRequest, PromoteRequest, PutBundleResponse, RemoveNodeRequest,
-    ResolveImageRequest, ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse,
+    Accepted, AddDomainRequest, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest,
+    ClusterStatusResponse, CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse,
+    CreateProjectRequest, CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest,
+    DeploymentDetail, DeploymentMetrics, DeploymentPreview, DomainChanged, DrainNodeRequest, Event,
+    ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
+    HasBundleResponse, InstanceStory, ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest,
+    ListDomainsResponse, ListNodesRequest, ListNodesResponse, ListProjectsRequest, ListProjectsResponse,
+    ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, NodeChanged, NodeDetail, PauseRequest,
+    PromoteRequest, PutBundleResponse, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest,
+    ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest,
     SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, UncordonNodeRequest,
-    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::caller::Claim;
 use crate::desk::{Desk, Lines};
-use crate::{build_log, bundles, changes, images, logs, metrics, nodes, reads, story, watch};
+use crate::{build_log, bundles, changes, domains, images, logs, metrics, nodes, reads, story, watch};
 
 macro_rules! operations {
     ($($operation:ident: $asked:ty => $answer:ty, $role:ident, $what:literal, $handler:path;)*) => {
@@ -75,6 +76,12 @@ operations! {
     create_project: CreateProjectRequest => CreateProjectResponse, Deployer, "creating a project", changes::create_project;
     create_token: CreateTokenRequest => CreateTokenResponse, Admin, "creating a token", changes::create_token;
     create_join_token: CreateJoinTokenRequest => CreateJoinTokenResponse, Admin, "creating a join token", changes::create_join_token;
+    list_domains: ListDomainsRequest => ListDomainsResponse, Viewer, "reading", domains::list;
+    add_domain: AddDomainRequest => DomainChanged, Deployer, "adding a domain", domains::add;
+    remove_domain: RemoveDomainRequest => DomainChanged, Deployer, "removing a domain", domains::remove;
+    // It connects to wherever the name points.
+    verify_domain: VerifyDomainRequest => VerifyDomainResponse, Deployer, "verifying a domain", domains::verify;
+    set_acme: SetAcmeRequest => DomainChanged, Admin, "setting where certificates are ordered", domains::set_acme;
     get_node: GetNodeRequest => NodeDetail, Viewer, "reading", nodes::get_node;
     cordon_node: CordonNodeRequest => NodeChanged, Admin, "cordoning a node", nodes::cordon;
     uncordon_node: UncordonNodeRequest => NodeChanged, Admin, "uncordoning a node", nodes::uncordon;

@@ -9,11 +9,11 @@ use temps_wire::proto::{
 use crate::timeline::timestamp;
 
 /// An RFC 3339 time in UTC, or null where there is none.
-fn time(wall_ms: Option<u64>) -> Value {
+pub(crate) fn time(wall_ms: Option<u64>) -> Value {
     wall_ms.and_then(timestamp).map_or(Value::Null, |at| json!(at.to_string()))
 }
 
-fn text(text: &str) -> Value {
+pub(crate) fn text(text: &str) -> Value {
     if text.is_empty() { Value::Null } else { json!(text) }
 }
 

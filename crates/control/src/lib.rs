@@ -1,9 +1,13 @@
-//! The leader's duties: run the planner, and decide which nodes count.
+//! The leader's duties: run the planner, decide which nodes count, and order certificates.
 //!
 //! What a plan contains is not known here, nor what runs on a node. A deposed leader is harmless:
 //! its plans carry the revision they were made on and are refused.
 
+mod acme;
+mod certify;
 mod lease;
+
+pub use certify::{Certifier, Vault};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -169,6 +169,11 @@ pub enum Command {
         /// Where, without an account: that of the same directory and contact is kept.
         acme: Option<Acme>,
     },
+    /// Orders a certificate at once that could not be had before.
+    RetryCertificate {
+        /// For which name.
+        name: String,
+    },
     /// What the leader has done about certificates.
     Certify(Certify),
     /// No new instances are placed on a node; what runs there goes on.

@@ -73,6 +73,13 @@ struct Before {
     report: EdgeReport,
 }
 
+/// What turns that which a server says into that which workers read.
+#[derive(Debug)]
+pub(crate) struct Makers {
+    pub(crate) compiler: Compiler,
+    pub(crate) smith: Smith,
+}
+
 /// The control thread.
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -106,8 +113,7 @@ impl Control {
         data_dir: PathBuf,
         limits: Limits,
         shared: Arc<Shared>,
-        compiler: Compiler,
-        smith: Smith,
+        makers: Makers,
         workers: Vec<Worked>,
         estate: Estate,
         events: mpsc::UnboundedSender<Event>,
@@ -116,8 +122,8 @@ impl Control {
             data_dir,
             limits,
             shared,
-            compiler,
-            smith,
+            compiler: makers.compiler,
+            smith: makers.smith,
             running: workers.len(),
             workers,
             estate: Some(estate),

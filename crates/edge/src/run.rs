@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::client::{self, TICK};
 use crate::compile::Compiler;
 use crate::config::{EdgeConfig, EdgeError, Limits};
-use crate::control::{Control, Event};
+use crate::control::{Control, Event, Makers};
 use crate::count::Sharded;
 use crate::handover::{self, Estate};
 use crate::keyring::{Keyring, Smith};
@@ -136,7 +136,7 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
     }
     info!(workers, index = table.as_ref().map_or(0, |table| table.index), "edge started");
 
-    let control = Control::new(data_dir, limits, shared, compiler, smith, orders, kept, events);
+    let control = Control::new(data_dir, limits, shared, Makers { compiler, smith }, orders, kept, events);
     let runtime = runtime().map_err(failed)?;
     let result = runtime.block_on(control.run(inbox, table.zip(first), before));
     drop(runtime);

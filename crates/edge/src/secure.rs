@@ -84,6 +84,10 @@ fn showing(worker: &Worker, hello: &ClientHello<'_>) -> Showing {
 /// Where a server of ACME asks, before the token (RFC 8555 section 8.3).
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
+/// Where everybody is told whose edge this is; the rest of the path is short.
+const CLUSTER: &str = "/.well-known/temps-cluster/";
+const QUESTION_MAX: usize = 64;
+
 /// What is answered before anybody is asked.
 pub(crate) fn instead(worker: &Worker, client: &Client, asked: &Asked, uri: &Uri) -> Option<Why> {
     let host = asked.name();
@@ -91,6 +95,12 @@ pub(crate) fn instead(worker: &Worker, client: &Client, asked: &Asked, uri: &Uri
         && let Some(authorization) = worker.challenge(host, |challenge| challenge.token == token)
     {
         return Some(Why::Proof(authorization));
+    }
+    if let Some(question) = uri.path().strip_prefix(CLUSTER)
+        && question.len() <= QUESTION_MAX
+        && worker.knows(host)
+    {
+        return Some(Why::Proof(worker.shared.tls.vouch(question)));
     }
     if let Some(shown) = &client.shown {
         return (!shown.covers(host)).then_some(Why::OtherHost);

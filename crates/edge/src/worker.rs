@@ -180,6 +180,11 @@ impl Worker {
         challenges.find(|c| c.host == host && is_it(c)).map(|c| c.authorization.clone())
     }
 
+    /// Whether an environment has some path of a host.
+    pub(crate) fn knows(&self, host: &str) -> bool {
+        self.table.borrow().as_ref().is_some_and(|table| table.hosts.contains_key(host))
+    }
+
     /// Something of the route of a path of a host.
     pub(crate) fn route<T>(&self, host: &str, path: &str, read: impl FnOnce(&Route) -> T) -> Option<T> {
         self.table.borrow().as_ref()?.find(host, path).map(|route| read(route))

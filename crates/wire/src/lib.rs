@@ -2,6 +2,7 @@
 //!
 //! What the messages mean is not known here, and neither is who may ask for what.
 
+pub mod certificate;
 pub mod client;
 pub mod codec;
 mod connect;

@@ -27,6 +27,7 @@ macro_rules! shows {
 }
 
 shows! {
+    AddDomainRequest { project, environment, name, certificate }
     ArtifactChunk { digest, bytes }
     BundleChunk { digest, bytes }
     CreateJoinTokenResponse {}
@@ -42,13 +43,17 @@ shows! {
 
 #[cfg(test)]
 mod tests {
-    use super::{CreateTokenResponse, DeployRequest, JoinResponse, ProposeRequest, SetVariablesRequest};
+    use super::{
+        AddDomainRequest, CreateTokenResponse, DeployRequest, JoinResponse, ProposeRequest,
+        SetVariablesRequest,
+    };
 
     #[test]
     fn secrets_never_print() {
         let canary = || "CANARY".to_owned();
         let set = [("NAME".to_owned(), canary())].into();
         let printed = [
+            format!("{:?}", AddDomainRequest { key: canary(), ..AddDomainRequest::default() }),
             format!("{:?}", CreateTokenResponse { token: canary() }),
             format!("{:?}", JoinResponse { ca_key: canary(), ..JoinResponse::default() }),
             format!("{:?}", SetVariablesRequest { set, ..SetVariablesRequest::default() }),

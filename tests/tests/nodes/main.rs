@@ -1,5 +1,6 @@
-//! Machines that are emptied, and machines that leave for good.
+//! Machines that are emptied, machines that leave for good, and names with their certificates.
 
+mod domains;
 mod drain;
 mod remove;
 
@@ -14,6 +15,10 @@ fn main() -> ExitCode {
         ("an_exclusive_process_moves_and_never_runs_twice", drain::exclusive),
         ("what_cannot_be_drained_or_removed_says_why", remove::refused),
         ("a_removed_node_stays_away", remove::stale),
+        ("certificates_are_ordered_and_renewed_whoever_leads", domains::ordered),
+        ("a_name_is_shown_by_tls_where_http_does_not_arrive", domains::by_tls),
+        ("a_given_certificate_is_shown_by_every_node", domains::given),
+        ("a_name_is_verified_and_belongs_to_one_environment", domains::verified),
         ("the_leaders_node_is_removed", remove::leading),
     ])
 }

@@ -3,13 +3,13 @@ use temps_core::model::Role;
 use temps_wire::client::{Api, Client, ClientError};
 use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::{
-    BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, CordonNodeRequest,
+    AddDomainRequest, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, CordonNodeRequest,
     CreateJoinTokenRequest, CreateProjectRequest, CreateTokenRequest, DeployRequest, DrainNodeRequest,
     ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
-    ListDeploymentsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest, LogsRequest,
-    PauseRequest, PromoteRequest, RemoveNodeRequest, ResolveImageRequest, ResumeRequest, RollbackRequest,
-    ScaleRequest, SetVariablesRequest, StatusRequest, UncordonNodeRequest, WatchDeploymentRequest,
-    WhoAmIRequest,
+    ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest,
+    LogsRequest, PauseRequest, PromoteRequest, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest,
+    ResumeRequest, RollbackRequest, ScaleRequest, SetAcmeRequest, SetVariablesRequest, StatusRequest,
+    UncordonNodeRequest, VerifyDomainRequest, WatchDeploymentRequest, WhoAmIRequest,
 };
 use temps_wire::token::ApiToken;
 use tonic::{Response, Status};
@@ -56,6 +56,11 @@ async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
         "drain_node" => answered(api.drain_node(DrainNodeRequest::default()).await),
         "remove_node" => answered(api.remove_node(RemoveNodeRequest::default()).await),
         "explain_instance" => answered(api.explain_instance(ExplainInstanceRequest::default()).await),
+        "list_domains" => answered(api.list_domains(ListDomainsRequest::default()).await),
+        "add_domain" => answered(api.add_domain(AddDomainRequest::default()).await),
+        "remove_domain" => answered(api.remove_domain(RemoveDomainRequest::default()).await),
+        "verify_domain" => answered(api.verify_domain(VerifyDomainRequest::default()).await),
+        "set_acme" => answered(api.set_acme(SetAcmeRequest::default()).await),
         other => panic!("the operation {other} is not asked for here"),
     }
 }

@@ -1,9 +1,13 @@
 //! The cluster itself.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
-use temps_wire::proto::{ClusterStatusRequest, ClusterStatusResponse, CreateJoinTokenRequest};
+use temps_wire::client::Api;
+use temps_wire::proto::{
+    ClusterStatusRequest, ClusterStatusResponse, CreateJoinTokenRequest, ListDomainsRequest, SetAcmeRequest,
+};
 
 use super::{Desk, duration, nodes};
 use crate::exit::{Code, Failure};
@@ -25,12 +29,37 @@ pub enum Cluster {
         #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         uses: u32,
     },
+    /// Order certificates for all domains, from Let's Encrypt or another server of ACME
+    #[command(after_help = "Without options it shows where certificates are ordered.\n\n\
+        Examples:\n  temps cluster acme --email ops@example.com --agree-to-terms\n  temps cluster acme --off")]
+    Acme(Acme),
+}
+
+/// Where certificates are ordered.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Acme {
+    /// The address that it may write to
+    #[arg(long, value_name = "ADDRESS", requires = "agree_to_terms")]
+    email: Option<String>,
+    /// The URL of its directory; that of Let's Encrypt by default
+    #[arg(long, value_name = "URL", requires = "agree_to_terms")]
+    directory: Option<String>,
+    /// A file with the root certificate of its web server, where that is no public one
+    #[arg(long, value_name = "FILE", requires = "agree_to_terms")]
+    root: Option<PathBuf>,
+    /// You agree to the terms of the server
+    #[arg(long)]
+    agree_to_terms: bool,
+    /// Order none from now on; those that are there stay until they end
+    #[arg(long, conflicts_with = "agree_to_terms")]
+    off: bool,
 }
 
 pub(super) async fn run(desk: &mut Desk, word: Cluster) -> Result<Code, Failure> {
     match word {
         Cluster::Status => status(desk).await,
         Cluster::Token { ttl, uses } => token(desk, ttl, uses).await,
+        Cluster::Acme(acme) => self::acme(desk, acme).await,
     }
 }
 
@@ -85,6 +114,48 @@ async fn token(desk: &mut Desk, ttl: Duration, uses: u32) -> Result<Code, Failur
         let time = temps_core::text::duration(ttl_ms);
         desk.screen.note(&format!("Lets {machines} join within {time}; it is shown only now."));
         desk.screen.say(&escape(&token))?;
+    }
+    Ok(Code::Live)
+}
+
+/// The directory of Let's Encrypt.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+async fn acme(desk: &mut Desk, acme: Acme) -> Result<Code, Failure> {
+    let Acme { email, directory, root, agree_to_terms, off } = acme;
+    if agree_to_terms || off {
+        let root = match root {
+            Some(path) => super::domains::pem(desk, &path)?,
+            None => String::new(),
+        };
+        let directory = directory.unwrap_or_else(|| LETS_ENCRYPT.to_owned());
+        let request = SetAcmeRequest {
+            directory: if off { String::new() } else { directory },
+            email: email.unwrap_or_default(),
+            terms_agreed: agree_to_terms,
+            root,
+        };
+        let call = |mut api: Api| {
+            let request = request.clone();
+            async move { api.set_acme(request).await }
+        };
+        desk.client()?.call(call).await?;
+    }
+    let request = ListDomainsRequest::default();
+    let call = |mut api: Api| {
+        let request = request.clone();
+        async move { api.list_domains(request).await }
+    };
+    let acme = desk.client()?.call(call).await?.acme;
+    if desk.screen.is_json() {
+        let acme =
+            acme.map(|acme| json!({ "directory": acme.directory, "contact": json::text(&acme.contact) }));
+        desk.screen.object(&json!({ "acme": acme }))?;
+    } else {
+        desk.screen.say(&match acme {
+            Some(acme) => format!("Certificates are ordered from {}.", escape(&acme.directory)),
+            None => "No certificates are ordered.".to_owned(),
+        })?;
     }
     Ok(Code::Live)
 }

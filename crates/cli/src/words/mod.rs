@@ -6,6 +6,7 @@ mod config;
 mod context;
 mod deploy;
 mod deployments;
+mod domains;
 mod env;
 mod login;
 mod logs;
@@ -59,6 +60,9 @@ pub enum Words {
     /// Set, list and remove environment variables
     #[command(subcommand)]
     Env(env::Env),
+    /// Give applications names, and certificates for them
+    #[command(subcommand, visible_alias = "domain")]
+    Domains(domains::Domains),
     /// Look at the machines of the cluster
     #[command(subcommand, visible_alias = "node")]
     Nodes(nodes::Nodes),
@@ -140,6 +144,7 @@ impl Desk {
             Words::Logs(args) => logs::run(self, args).await,
             Words::Scale(args) => scale::run(self, args).await,
             Words::Env(args) => env::run(self, args).await,
+            Words::Domains(args) => domains::run(self, args).await,
             Words::Nodes(args) => nodes::run(self, args).await,
             Words::Cluster(args) => cluster::run(self, args).await,
             Words::Tokens(args) => tokens::run(self, args).await,

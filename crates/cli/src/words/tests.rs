@@ -2,6 +2,7 @@
 
 mod building;
 mod deploying;
+mod domains;
 mod fidelity;
 mod nodes;
 mod others;

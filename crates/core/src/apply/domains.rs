@@ -159,6 +159,17 @@ impl Change<'_> {
         done()
     }
 
+    pub(super) fn retry_certificate(&mut self, name: &str) -> Answer {
+        match self.state.tls.orders.get_mut(name) {
+            Some(order) if order.retry_at > 0 => {
+                order.retry_at = 0;
+                done()
+            }
+            Some(_) => unchanged(),
+            None => Err(not_found(format!("order of a certificate for {name:?}"))),
+        }
+    }
+
     fn owner(&self, name: &str) -> Option<EnvironmentId> {
         domains::names(self.state).get(name).and_then(|of| of.keys().next().copied())
     }

@@ -58,6 +58,7 @@ fn concerns_planner(command: &Command) -> bool {
         | Command::CreateJoinToken { .. }
         | Command::PutCertificate(_)
         | Command::SetAcme { .. }
+        | Command::RetryCertificate { .. }
         | Command::Certify(_) => false,
         Command::Report { observations, .. } => {
             observations.iter().any(|o| !matches!(o, Observation::Traffic { .. } | Observation::Past { .. }))
@@ -121,6 +122,7 @@ impl Change<'_> {
             Command::RemoveDomain { name } => self.remove_domain(name),
             Command::PutCertificate(certificate) => self.put_certificate(certificate),
             Command::SetAcme { acme } => self.set_acme(acme.as_ref()),
+            Command::RetryCertificate { name } => self.retry_certificate(name),
             Command::Certify(certify) => self.certify(certify),
             Command::CordonNode { node } => self.cordon(*node),
             Command::UncordonNode { node } => self.uncordon(*node),

@@ -24,6 +24,7 @@ mod link;
 mod retries;
 #[cfg(test)]
 mod secure;
+#[cfg(test)]
 mod silent;
 #[cfg(test)]
 mod smuggling;

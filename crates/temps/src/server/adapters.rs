@@ -12,13 +12,16 @@ use temps_agent::Logs;
 use temps_agent::logs::Until;
 use temps_agent::store::{Chunks, Fetch, Store};
 use temps_api::parts::{Artifacts, Consensus, LogSource, Membership, Stored};
-use temps_core::model::{Artifact, InstanceId, NodeId};
+use temps_control::Vault;
+use temps_core::model::{Artifact, Certificate, CertificateFrom, InstanceId, NodeId, Opaque};
 use temps_ledger::Ledger;
 use temps_raft::{MemberError, RaftLedger};
+use temps_wire::certificate::{Read, read};
 use temps_wire::peers::Peers;
 use temps_wire::proto::{
     FetchArtifactRequest, InstanceLogLine, ProposeRequest, ProposeResponse, ReadIndexResponse,
 };
+use temps_wire::seal::{ACME_ACCOUNT, CERTIFICATE_KEY, Seal};
 use tokio_util::io::StreamReader;
 use tracing::{debug, warn};
 
@@ -196,5 +199,35 @@ impl NodeFetch {
         let mut client = self.peers.bulk(node, &address);
         let chunks = client.fetch_artifact(request).await.map_err(io::Error::other)?.into_inner();
         Ok(Box::pin(chunks.map_ok(|chunk| chunk.data).map_err(io::Error::other)))
+    }
+}
+
+/// Secrets of certificates, sealed for the cluster.
+pub(super) struct SealedVault {
+    seal: Seal,
+}
+
+impl SealedVault {
+    pub(super) fn new(seal: Seal) -> Self {
+        Self { seal }
+    }
+}
+
+impl Vault for SealedVault {
+    fn issued(&self, chain: &str, key: &str) -> Result<Certificate, String> {
+        let Read { names, not_before, not_after, issuer } = read(chain, key)?;
+        let key = self.seal.seal(CERTIFICATE_KEY, key).map_err(|why| why.to_string())?;
+        // With a third of its time left, unless the server wants it earlier or later.
+        let renew_at = not_after - not_after.saturating_sub(not_before) / 3;
+        let (chain, from) = (chain.to_owned(), CertificateFrom::Acme);
+        Ok(Certificate { names, chain, key, not_before, not_after, renew_at, issuer, from })
+    }
+
+    fn seal_account(&self, account: &str) -> Result<Opaque, String> {
+        self.seal.seal(ACME_ACCOUNT, account).map_err(|why| why.to_string())
+    }
+
+    fn open_account(&self, sealed: &Opaque) -> Result<String, String> {
+        self.seal.open(ACME_ACCOUNT, sealed).map_err(|why| why.to_string())
     }
 }

@@ -19,7 +19,7 @@ use clap::Args;
 use temps_agent::store::Store;
 use temps_agent::{Agent, AgentOptions};
 use temps_api::Desk;
-use temps_control::Control;
+use temps_control::{Certifier, Control};
 use temps_core::model::NodeId;
 use temps_ledger::Ledger;
 use temps_raft::{GrpcTransport, OpenOptions, RaftLedger, SnapshotRules};
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::{self, Config};
-use adapters::{ArtifactShelf, LogShelf, NodeFetch, RaftDoor};
+use adapters::{ArtifactShelf, LogShelf, NodeFetch, RaftDoor, SealedVault};
 pub(crate) use enter::{admin_token_file, identity_dir};
 pub(crate) use leave::{REMOVED_CODE, Removed};
 
@@ -258,6 +258,13 @@ impl Node {
             Ok(())
         });
         parts.spawn(leave::expel(self.ledger.clone(), shutdown.clone()));
+        let vault = Arc::new(SealedVault::new(Seal::of(&self.identity)));
+        let certifier = Certifier::new(Arc::clone(&ledger), vault, self.config.data_dir.clone());
+        let token = shutdown.clone();
+        parts.spawn(async move {
+            certifier.run(token).await;
+            Ok(())
+        });
         let control = Control::new(ledger, self.config.lease);
         let token = shutdown.clone();
         parts.spawn(async move {

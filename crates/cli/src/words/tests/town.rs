@@ -9,17 +9,19 @@ use temps_core::model::NodeId;
 use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::temps_server::{Temps, TempsServer};
 use temps_wire::proto::{
-    Accepted, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
-    CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
-    CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest, Deployment,
-    DeploymentDetail, DeploymentMetrics, DeploymentPreview, DrainNodeRequest, Event, EventId,
-    ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
-    HasBundleResponse, InstanceStory, ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest,
-    ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
-    ListVariablesResponse, LogLine, LogsRequest, NodeChanged, NodeDetail, PauseRequest, PromoteRequest,
-    PutBundleResponse, RemoveNodeRequest, ResolveImageRequest, ResolveImageResponse, ResumeRequest,
-    RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest,
-    StatusResponse, UncordonNodeRequest, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    Accepted, Acme, AddDomainRequest, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest,
+    ClusterStatusResponse, CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse,
+    CreateProjectRequest, CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest,
+    Deployment, DeploymentDetail, DeploymentMetrics, DeploymentPreview, Domain, DomainChanged,
+    DrainNodeRequest, Event, EventId, ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest,
+    GetNodeRequest, HasBundleRequest, HasBundleResponse, InstanceStory, ListDeploymentsRequest,
+    ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse,
+    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine,
+    LogsRequest, NodeChanged, NodeDetail, PauseRequest, PromoteRequest, PutBundleResponse, Reached,
+    RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest, ResolveImageResponse, ResumeRequest,
+    RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest, SetVariablesRequest, SetVariablesResponse,
+    StatusRequest, StatusResponse, UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse,
+    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use temps_wire::serve::serve;
 use temps_wire::token::ApiToken;
@@ -52,6 +54,8 @@ pub(super) struct Town {
     /// What is left on a machine at each look; the last answer stays.
     pub(super) left: Vec<NodeDetail>,
     pub(super) removals: Vec<RemoveNodeRequest>,
+    pub(super) domains: Vec<AddDomainRequest>,
+    pub(super) acme: Option<SetAcmeRequest>,
     /// That of i7.
     pub(super) story: Option<InstanceStory>,
     /// What names of images mean.
@@ -377,6 +381,51 @@ impl Temps for Node {
         let mut town = self.change("remove_node", &request)?;
         town.removals.push(request.into_inner());
         Ok(Response::new(NodeChanged { no_change: town.no_change }))
+    }
+
+    async fn add_domain(&self, request: Request<AddDomainRequest>) -> Answer<DomainChanged> {
+        let mut town = self.change("add_domain", &request)?;
+        town.domains.push(request.into_inner());
+        Ok(Response::new(DomainChanged { no_change: town.no_change }))
+    }
+
+    async fn remove_domain(&self, request: Request<RemoveDomainRequest>) -> Answer<DomainChanged> {
+        let mut town = self.change("remove_domain", &request)?;
+        town.domains.retain(|domain| domain.name != request.get_ref().name);
+        Ok(Response::new(DomainChanged { no_change: false }))
+    }
+
+    async fn list_domains(&self, request: Request<ListDomainsRequest>) -> Answer<ListDomainsResponse> {
+        let town = self.enter(&request)?;
+        let domains = town.domains.iter().map(|added| Domain {
+            name: added.name.clone(),
+            project: added.project.clone(),
+            environment: added.environment.clone(),
+            origin: "added".to_owned(),
+            certifiable: true,
+            ..Domain::default()
+        });
+        let acme = town.acme.clone().map(|acme| Acme { directory: acme.directory, contact: acme.email });
+        Ok(Response::new(ListDomainsResponse { domains: domains.collect(), acme }))
+    }
+
+    async fn verify_domain(&self, request: Request<VerifyDomainRequest>) -> Answer<VerifyDomainResponse> {
+        drop(self.enter(&request)?);
+        let here = |address: &str, problem: &str| Reached {
+            address: address.to_owned(),
+            here: problem.is_empty(),
+            problem: problem.to_owned(),
+        };
+        let other =
+            if request.get_ref().port == 80 { "" } else { "another server answers there (404 Not Found)" };
+        let reached = vec![here("192.0.2.1", ""), here("192.0.2.2", other)];
+        Ok(Response::new(VerifyDomainResponse { reached, ..VerifyDomainResponse::default() }))
+    }
+
+    async fn set_acme(&self, request: Request<SetAcmeRequest>) -> Answer<DomainChanged> {
+        let mut town = self.change("set_acme", &request)?;
+        town.acme = Some(request.into_inner()).filter(|acme| !acme.directory.is_empty());
+        Ok(Response::new(DomainChanged { no_change: false }))
     }
 
     async fn explain_instance(&self, request: Request<ExplainInstanceRequest>) -> Answer<InstanceStory> {

@@ -115,6 +115,8 @@ fn certificates_are_ordered_for_names_that_can_have_one() {
     let order = &cluster.state.tls.orders["shop.example"];
     assert_eq!((order.attempts, order.failure.as_deref()), (1, Some("no[31m answer")));
     assert!(cluster.fail("not-ours.example", 5_000).made().is_err());
+    cluster.ok(Command::RetryCertificate { name: "shop.example".to_owned() });
+    assert_eq!(cluster.due_at(0).len(), 2);
     cluster.fail("shop.example", 6_000).made().unwrap();
     let told = |e: &&crate::model::Event| matches!(e.what, What::CertificateFailed { .. });
     assert_eq!(cluster.state.events.values().filter(told).count(), 1);
