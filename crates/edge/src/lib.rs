@@ -36,6 +36,7 @@ mod pick;
 mod pool;
 mod report;
 mod run;
+mod standing;
 mod sticky;
 mod store;
 mod table;

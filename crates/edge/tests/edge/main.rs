@@ -9,6 +9,7 @@ mod counts;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod ejection;
 mod ended;
 #[cfg(test)]
 mod forwarding;
