@@ -134,7 +134,13 @@ pub(crate) fn pick_for_peer<'t>(
 }
 
 /// First the release, in the exact share of its weight for as long as anybody can be asked for it; then one of its
-/// nodes, by weight, too.
+/// nodes, by weight, too, unless this one is as good.
+///
+/// The request stays here where the instance that it would get has less than one request more in flight than those of
+/// the other node have on average, as far as this edge knows: of another node it knows its own requests alone. So
+/// under little load all stay, wherever they came in. Where all clients come in at one node, its instances are busy
+/// before the others', and what comes then goes by weight until these are as busy. Where clients come in everywhere,
+/// each edge believes the others idler than they are, and under much load nodes are chosen by weight alone.
 fn by_weight<'t>(
     table: &'t Compiled,
     route: &'t Route,
@@ -175,6 +181,13 @@ fn by_weight<'t>(
         return serving(route, release, tried, worker, tier).map(Pick::Local);
     }
     let peer = table.peers.get(&choice.node)?;
+    if tier == Tier::Up
+        && of(choice.release).any(|own| own.node == table.node && fit(own))
+        && let Some(instance) = serving(route, release, tried, worker, tier)
+        && instance.in_flight.sum() * choice.instances < choice.awaiting.0.sum() + choice.instances
+    {
+        return Some(Pick::Local(instance));
+    }
     Some(Pick::Remote(peer, Ask::Release(choice.release), Some(&choice.awaiting)))
 }
 

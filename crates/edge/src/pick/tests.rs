@@ -11,6 +11,7 @@ use crate::compile::tests::{Sketch, choice, target};
 use crate::sticky::Lean;
 use crate::table::{Compiled, Instance, Route, Uptime};
 
+mod cluster;
 mod standing;
 
 const HERE: u64 = 1;
