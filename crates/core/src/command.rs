@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Artifact, Cause, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Index, InstanceId, Measured,
-    Millis, NodeFacts, NodeId, Past, Phase, Reason, ReleaseId, Role, Seen, Source, Spec, Variables,
+    Artifact, Cause, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Index, InstanceId, Maintenance,
+    Measured, Millis, NodeFacts, NodeId, Past, Phase, Reason, ReleaseId, Role, Seen, Source, Spec, Variables,
 };
 
 pub use answer::{Made, Outcome, Receipt, Rejection};
 
 /// The format version of [`Entry`]; a node refuses entries of a newer one.
-pub const ENTRY_VERSION: u16 = 4;
+pub const ENTRY_VERSION: u16 = 5;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +146,15 @@ pub enum Command {
         set: Variables,
         /// Names to remove.
         remove: Vec<String>,
+    },
+    /// Has all requests of an environment answered by the edges, or by its application again.
+    SetMaintenance {
+        /// Name of the project.
+        project: String,
+        /// Name of the environment.
+        environment: String,
+        /// What they are answered; `None` ends it.
+        on: Option<Maintenance>,
     },
     /// No new instances are placed on a node; what runs there goes on.
     CordonNode {

@@ -42,6 +42,8 @@ fn is_worth_telling(what: &What) -> bool {
         | What::Resumed { .. }
         | What::Promoted { .. }
         | What::Scaled { .. }
+        | What::MaintenanceBegan { .. }
+        | What::MaintenanceEnded { .. }
         | What::NodeJoined { .. }
         | What::NodeCordoned { .. }
         | What::NodeUncordoned { .. }

@@ -27,6 +27,7 @@ pub fn routes(state: &ClusterState, node: NodeId) -> Table {
                 path_prefix,
                 choices: choices.clone(),
                 sticky: sticky.clone(),
+                maintenance: environment.maintenance.clone(),
                 local: local.clone(),
             });
         }

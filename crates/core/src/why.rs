@@ -89,6 +89,8 @@ fn told_by(
         | What::Reverting { .. }
         | What::Ended { .. }
         | What::Scaled { .. }
+        | What::MaintenanceBegan { .. }
+        | What::MaintenanceEnded { .. }
         | What::NodeLost { .. }
         | What::NodeReturned { .. }
         | What::NodeJoined { .. }

@@ -262,6 +262,7 @@ impl Compiler {
             environment: spec.environment,
             choices: choices.collect(),
             sticky: spec.sticky.clone(),
+            maintenance: spec.maintenance.clone().map(Arc::new),
             local: local.collect(),
             meter: Arc::clone(meter),
             turns: Turns::new(workers),

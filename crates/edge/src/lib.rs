@@ -30,6 +30,7 @@ mod identity;
 mod instance;
 mod link;
 mod listen;
+mod maintenance;
 mod owner;
 mod peer;
 mod pick;

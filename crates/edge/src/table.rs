@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::StatusCode;
-use temps_core::model::{EnvironmentId, InstanceId, NodeId, ReleaseId};
+use temps_core::model::{EnvironmentId, InstanceId, Maintenance, NodeId, ReleaseId};
 use temps_core::table::Sticky;
 use tokio::sync::Notify;
 use tracing::info;
@@ -158,6 +158,7 @@ pub(crate) struct Route {
     pub(crate) environment: EnvironmentId,
     pub(crate) choices: Vec<Choice>,
     pub(crate) sticky: Option<Sticky>,
+    pub(crate) maintenance: Option<Arc<Maintenance>>,
     pub(crate) local: Vec<Local>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) turns: Turns,

@@ -68,6 +68,7 @@ fn concerns_planner(command: &Command) -> bool {
         | Command::Promote { .. }
         | Command::Scale { .. }
         | Command::SetVariables { .. }
+        | Command::SetMaintenance { .. }
         | Command::CordonNode { .. }
         | Command::UncordonNode { .. }
         | Command::DrainNode { .. }
@@ -108,6 +109,9 @@ impl Change<'_> {
             Command::Scale { project, environment, instances } => self.scale(project, environment, instances),
             Command::SetVariables { project, environment, set, remove } => {
                 self.set_variables(project, environment, set, remove)
+            }
+            Command::SetMaintenance { project, environment, on } => {
+                self.set_maintenance(project, environment, on.as_ref())
             }
             Command::CordonNode { node } => self.cordon(*node),
             Command::UncordonNode { node } => self.uncordon(*node),

@@ -222,6 +222,16 @@ pub enum What {
         /// To how many.
         instances: u32,
     },
+    /// The edges answer the environment's requests from now on, and not its application.
+    MaintenanceBegan {
+        /// Who asked.
+        by: String,
+    },
+    /// The application answers again.
+    MaintenanceEnded {
+        /// Who asked.
+        by: String,
+    },
     /// A node was declared lost.
     NodeLost {
         /// Which.
@@ -303,6 +313,8 @@ impl What {
             | What::Failed { .. }
             | What::Ended { .. }
             | What::Scaled { .. }
+            | What::MaintenanceBegan { .. }
+            | What::MaintenanceEnded { .. }
             | What::NodeLost { .. }
             | What::NodeReturned { .. }
             | What::NodeJoined { .. }
@@ -380,6 +392,10 @@ impl What {
             }
             What::Ended { phase, errors } => ended(*phase, *errors),
             What::Scaled { process, instances } => format!("Scaled {process} to {instances}"),
+            What::MaintenanceBegan { by } => {
+                format!("Maintenance begun by {by}: requests are answered 503")
+            }
+            What::MaintenanceEnded { by } => format!("Maintenance ended by {by}"),
             What::NodeLost { node } => format!("Node {} lost", name(*node)),
             What::NodeReturned { node } => format!("Node {} returned", name(*node)),
             What::NodeJoined { node } => format!("Node {} joined", name(*node)),

@@ -9,6 +9,7 @@ mod evidence;
 mod finding;
 mod id;
 mod instance;
+mod maintenance;
 mod query;
 mod reason;
 mod spec;
@@ -25,6 +26,7 @@ pub use evidence::{Allowed, Evidence, MILLION, Pair, Score, Second, Share};
 pub use finding::{Finding, Verdict, percent};
 pub use id::{DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId, TokenId};
 pub use instance::{Endpoint, Exit, Instance, Seen, Want};
+pub use maintenance::Maintenance;
 pub use reason::{Reason, Story, Told};
 pub use spec::{
     CanaryStep, DEFAULT_PORT, DeployRules, Health, Opaque, Order, Placement, ProcessSpec, RELEASE_PROCESS,

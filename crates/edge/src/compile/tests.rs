@@ -27,6 +27,7 @@ impl Sketch {
             path_prefix: "/".to_owned(),
             choices: self.choices,
             sticky: None,
+            maintenance: None,
             local: self.local,
         };
         Table { index: 1, version: 1, node: NodeId(1), routes: vec![route], peers }

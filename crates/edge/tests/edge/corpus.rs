@@ -84,6 +84,7 @@ fn routes(witnesses: &[Witness], on: u64, own: u64) -> Vec<Route> {
             path_prefix: "/".to_owned(),
             choices: vec![choice(number, on, 1)],
             sticky: None,
+            maintenance: None,
             local: if on == own { vec![target(number, number, &witness.app)] } else { Vec::new() },
         }
     };

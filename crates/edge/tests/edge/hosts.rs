@@ -14,6 +14,7 @@ async fn two_applications() -> (Edge, App, App) {
         hosts: vec!["b.test".to_owned()],
         path_prefix: "/".to_owned(),
         sticky: None,
+        maintenance: None,
         choices: vec![choice(2, 1, 1)],
         local: vec![target(2, 2, &b)],
     });

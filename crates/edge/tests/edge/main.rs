@@ -22,6 +22,8 @@ mod limits;
 #[cfg(test)]
 mod link;
 #[cfg(test)]
+mod maintenance;
+#[cfg(test)]
 mod nearby;
 #[cfg(test)]
 mod retries;

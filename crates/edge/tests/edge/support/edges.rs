@@ -187,6 +187,7 @@ pub(crate) fn table(choices: Vec<Choice>, local: Vec<Target>, peers: &[&Edge]) -
         path_prefix: "/".to_owned(),
         choices,
         sticky: None,
+        maintenance: None,
         local,
     };
     let peers: BTreeMap<_, _> =

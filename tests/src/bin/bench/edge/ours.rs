@@ -126,6 +126,7 @@ impl Edges {
             path_prefix: "/".to_owned(),
             choices: vec![Choice { release: ReleaseId(number), node: on, weight: 1, instances: 1 }],
             sticky: None,
+            maintenance: None,
             local: if on == own { vec![target] } else { Vec::new() },
         }
     }
