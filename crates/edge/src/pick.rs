@@ -149,21 +149,20 @@ fn by_weight<'t>(
     worker: usize,
     tier: Tier,
 ) -> Option<Pick<'t>> {
-    let usable = |choice: &Choice| {
-        if choice.weight == 0 || !lean.is_none_or(|lean| lean.takes(choice.release)) {
-            false
-        } else if choice.node == table.node {
-            route.local.iter().any(|local| takes_new(local, Some(choice.release), tried, tier))
-        } else {
-            !tried.asked(choice.node, Ask::Release(choice.release))
-                && table.peers.get(&choice.node).is_some_and(|peer| tier.takes(&peer.down))
-        }
+    let wanted = |choice: &Choice| choice.weight > 0 && lean.is_none_or(|lean| lean.takes(choice.release));
+    let has = |choice: &Choice, fits: fn(&Local, &Tried) -> bool| {
+        let takes = |local: &Local| takes_new(local, Some(choice.release), tried, tier) && fits(local, tried);
+        wanted(choice)
+            && if choice.node == table.node {
+                route.local.iter().any(takes)
+            } else {
+                !tried.asked(choice.node, Ask::Release(choice.release))
+                    && table.peers.get(&choice.node).is_some_and(|peer| tier.takes(&peer.down))
+            }
     };
+    let usable = |choice: &Choice| has(choice, |_, _| true);
     // Where all instances of a release here have failed time after time, another node with it is better.
-    let fit = |choice: &Choice| {
-        let is_fit = |l: &Local| takes_new(l, Some(choice.release), tried, tier) && is_in(l, tried);
-        usable(choice) && (choice.node != table.node || route.local.iter().any(is_fit))
-    };
+    let fit = |choice: &Choice| has(choice, is_in);
     let of = |release| route.choices.iter().filter(move |choice| choice.release == release);
     let weight = |choice: &Choice| {
         if usable(choice) || of(choice.release).any(usable) { choice.weight } else { 0 }
@@ -184,7 +183,9 @@ fn by_weight<'t>(
     if tier == Tier::Up
         && of(choice.release).any(|own| own.node == table.node && fit(own))
         && let Some(instance) = serving(route, release, tried, worker, tier)
-        && instance.in_flight.sum() * choice.instances < choice.awaiting.0.sum() + choice.instances
+        // Whoever is to try an instance out must do so.
+        && (instance.standing.is_tried()
+            || instance.in_flight.sum() * choice.instances < choice.awaiting.0.sum() + choice.instances)
     {
         return Some(Pick::Local(instance));
     }
@@ -234,7 +235,7 @@ fn serving<'t>(
     tier: Tier,
 ) -> Option<&'t Arc<Instance>> {
     let takes = |local: &Local| takes_new(local, release, tried, tier);
-    let is_full = |local: &Local| !takes(local) || local.instance.standing.is_full();
+    let is_full = |local: &Local| local.instance.standing.is_full() || !takes(local);
     if route.local.iter().all(is_full) {
         return among(route, worker, takes);
     }

@@ -107,6 +107,11 @@ impl Standing {
         self.place.load(Ordering::Relaxed) == 0
     }
 
+    /// Whether somebody tries it out, or has to.
+    pub(crate) fn is_tried(&self) -> bool {
+        matches!(Place::of(self.place.load(Ordering::Relaxed)), Place::Tried(_))
+    }
+
     pub(crate) fn of(&self, now: u64) -> Use {
         let word = self.place.load(Ordering::Relaxed);
         match Place::of(word) {

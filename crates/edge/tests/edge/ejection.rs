@@ -39,13 +39,13 @@ async fn ask(edge: &Edge, n: usize) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_cannot_serve_is_passed_over_and_tried_out_until_it_can() {
-    for status in [503, 504, 0] {
+    for status in [504, 0] {
         let edge = Edge::single().await;
         let (bad, mood) = moody("bad", status).await;
         let good = App::start("good").await;
         edge.serve(1, table(vec![choice(1, 1, 1)], vec![target(1, 1, &bad), target(2, 1, &good)], &[])).await;
         let failed = ask(&edge, 30).await;
-        // What is reset is sent to the other; who answers 503 is believed.
+        // What is reset is sent to the other; who answers 504 is believed.
         assert_eq!(failed, if status == 0 { 0 } else { 5 }, "with {status}");
         let asked = bad.count();
         assert_eq!(asked, if status == 0 { 3 } else { 5 }, "with {status}");
@@ -148,4 +148,16 @@ async fn where_all_instances_of_a_node_fail_the_other_node_is_asked() {
     near.serve(1, table(choices(), vec![target(1, 1, &bad)], &[&far])).await;
     assert_eq!(ask(&near, 30).await, 5);
     assert_eq!(get(near.http, HOST, "/").await.text(), "good");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_joins_others_begins_with_little() {
+    let edge = Edge::single().await;
+    let (old, new) = (App::start("old").await, App::start("new").await);
+    edge.serve(1, table(vec![choice(1, 1, 1)], vec![target(1, 1, &old)], &[])).await;
+    let both = vec![target(1, 1, &old), target(2, 1, &new)];
+    edge.serve(2, table(vec![choice(1, 1, 2)], both, &[])).await;
+    assert_eq!(ask(&edge, 100).await, 0);
+    let first = new.count();
+    assert!((1..=25).contains(&first), "{first} of the first 100");
 }

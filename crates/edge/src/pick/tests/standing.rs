@@ -111,3 +111,17 @@ fn shares_grow_within_a_release_only() {
     assert!(counts["i3"].abs_diff(100) <= 2, "alone in its release: {counts:?}");
     assert!((200..260).contains(&counts["i2"]), "half of half of 900: {counts:?}");
 }
+
+#[test]
+fn one_that_is_due_is_tried_out_however_busy_it_is() {
+    let world = world(Sketch {
+        choices: vec![choice(1, HERE, 1), choice(1, 2, 99)],
+        local: vec![target(1, 1), target(2, 1)],
+        peers: vec![2],
+    });
+    for id in [1, 2] {
+        world.instance(id).in_flight.add(0, 50);
+    }
+    out(world.instance(1), DUE);
+    assert_eq!(world.counts(20)["i1"], 1);
+}
