@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Acme, Artifact, Cause, Certificate, CertificateId, DeploymentId, Endpoint, EnvironmentId, EventId, Exit,
-    Index, InstanceId, Measured, Millis, NodeFacts, NodeId, Opaque, Past, Phase, Reason, ReleaseId, Role,
-    Seen, Source, Spec, Variables,
+    Index, InstanceId, Maintenance, Measured, Millis, NodeFacts, NodeId, Opaque, Past, Phase, Reason,
+    ReleaseId, Role, Seen, Source, Spec, Variables,
 };
 
 pub use answer::{Made, Outcome, Receipt, Rejection};
@@ -147,6 +147,15 @@ pub enum Command {
         set: Variables,
         /// Names to remove.
         remove: Vec<String>,
+    },
+    /// Has all requests of an environment answered by the edges, or by its application again.
+    SetMaintenance {
+        /// Name of the project.
+        project: String,
+        /// Name of the environment.
+        environment: String,
+        /// What they are answered; `None` ends it.
+        on: Option<Maintenance>,
     },
     /// Gives an environment one more name.
     AddDomain {

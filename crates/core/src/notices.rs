@@ -46,6 +46,8 @@ fn is_worth_telling(what: &What) -> bool {
         | What::DomainAdded { .. }
         | What::DomainRemoved { .. }
         | What::CertificateIssued { .. }
+        | What::MaintenanceBegan { .. }
+        | What::MaintenanceEnded { .. }
         | What::NodeJoined { .. }
         | What::NodeCordoned { .. }
         | What::NodeUncordoned { .. }

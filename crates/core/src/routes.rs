@@ -28,6 +28,7 @@ pub fn routes(state: &ClusterState, node: NodeId) -> Table {
                 path_prefix,
                 choices: choices.clone(),
                 sticky: sticky.clone(),
+                maintenance: environment.maintenance.clone(),
                 local: local.clone(),
                 redirect: rules.https == Https::Redirect,
                 hsts: rules.hsts,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Endpoint, EnvironmentId, Index, InstanceId, NodeId, ReleaseId};
+use crate::model::{Endpoint, EnvironmentId, Index, InstanceId, Maintenance, NodeId, ReleaseId};
 
 /// Everything one node's edge needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub struct Route {
     /// Which clients go to which release, where that is not left to the weights.
     #[serde(default)]
     pub sticky: Option<Sticky>,
+    /// What every request is answered, and no instance is asked.
+    #[serde(default)]
+    pub maintenance: Option<Maintenance>,
     /// Instances on this node, those that only finish requests included.
     pub local: Vec<Target>,
     /// Whether requests without TLS are sent to the same place with TLS, where the edge has a certificate.

@@ -93,6 +93,8 @@ fn told_by(
         | What::DomainRemoved { .. }
         | What::CertificateIssued { .. }
         | What::CertificateFailed { .. }
+        | What::MaintenanceBegan { .. }
+        | What::MaintenanceEnded { .. }
         | What::NodeLost { .. }
         | What::NodeReturned { .. }
         | What::NodeJoined { .. }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::count::{Gauge, Meter, Sharded, Turns};
+use crate::standing::Standing;
 use crate::table::{
     Awaiting, Choice, Compiled, Down, Instance, Left, Local, Mount, Peer, Route, Swap, Uptime,
 };
@@ -152,6 +153,7 @@ impl Compiler {
     fn note_instances(&mut self, table: &Table) -> Offered {
         let mut offered = Offered::default();
         offered.environments.extend(table.routes.iter().map(|route| route.environment));
+        let newest = self.next_uid;
         let targets =
             table.routes.iter().flat_map(|route| route.local.iter().map(|t| (route.environment, t)));
         for (environment, target) in targets {
@@ -167,20 +169,34 @@ impl Compiler {
             }
             let gauge = self.gauges.entry((environment, target.release));
             let gauge = gauge.or_insert_with(|| Arc::new(Gauge::new(self.workers)));
-            self.instances.entry(key).or_insert_with(|| {
-                self.next_uid += 1;
-                let instance = Instance {
-                    uid: self.next_uid,
-                    id: target.instance,
-                    address,
-                    in_flight: Sharded::new(self.workers),
-                    gauge: Arc::clone(gauge),
-                    withdrawn: AtomicBool::new(target.draining),
-                    down: Down::new(self.uptime),
-                    news: Arc::clone(&self.news),
-                };
-                Known { instance: Arc::new(instance), environment, gone: None }
-            });
+            if self.instances.contains_key(&key) {
+                continue;
+            }
+            self.next_uid += 1;
+            // One that joins others gets its share little by little. Those that this edge finds at its start do not.
+            let serves = |known: &Known| {
+                let instance = &known.instance;
+                instance.uid <= newest
+                    && Arc::ptr_eq(&instance.gauge, gauge)
+                    && !instance.withdrawn.load(Ordering::Relaxed)
+            };
+            let standing = match newest > 0 && self.instances.values().any(serves) {
+                true => Standing::growing(self.uptime.now()),
+                false => Standing::default(),
+            };
+            let instance = Instance {
+                uid: self.next_uid,
+                id: target.instance,
+                address,
+                in_flight: Sharded::new(self.workers),
+                gauge: Arc::clone(gauge),
+                withdrawn: AtomicBool::new(target.draining),
+                down: Down::new(self.uptime),
+                standing,
+                uptime: self.uptime,
+                news: Arc::clone(&self.news),
+            };
+            self.instances.insert(key, Known { instance: Arc::new(instance), environment, gone: None });
         }
         offered
     }
@@ -231,6 +247,7 @@ impl Compiler {
                 release: choice.release,
                 node: choice.node,
                 weight: u64::from(choice.weight),
+                instances: u64::from(choice.instances.max(1)),
                 awaiting: self
                     .awaiting
                     .get(&key)
@@ -252,6 +269,7 @@ impl Compiler {
             hsts: spec.hsts,
             choices: choices.collect(),
             sticky: spec.sticky.clone(),
+            maintenance: spec.maintenance.clone().map(Arc::new),
             local: local.collect(),
             meter: Arc::clone(meter),
             turns: Turns::new(workers),

@@ -250,4 +250,4 @@ impl Turns {
 }
 
 /// 2^64 divided by the golden ratio.
-const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
+pub(crate) const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -20,6 +20,7 @@ use crate::count::{Account, Fault};
 use crate::deliver::{Delivery, deliver};
 use crate::head::{CUT, FAILED, ONCE, clean_request, tell_client};
 use crate::instance::{self, Lease, Sent};
+use crate::maintenance;
 use crate::peer::Reply;
 use crate::pick::{Ask, Tried};
 use crate::pool::Carrier;
@@ -74,6 +75,7 @@ async fn respond(
         let found = match worker.choose(asked.name(), parts.uri.path(), &call.headers, &search.tried) {
             Chosen::NotReady => break search.give_up(Why::NotReady, asked.name(), active),
             Chosen::Unknown => break search.give_up(Why::Unknown, asked.name(), active),
+            Chosen::Maintenance(notice) => break maintenance::answer(&notice, &call.headers, active),
             Chosen::Nobody(account) => {
                 let go_on =
                     search.lost.is_none() && Box::pin(search.wait.once_more(worker, &account.waiting)).await;

@@ -11,6 +11,7 @@ use tracing::{debug, info};
 use crate::call::Call;
 use crate::count::{Fault, Gauge, Sharded};
 use crate::pool::{Carrier, ENDED, Pool};
+use crate::standing::Failure;
 
 /// A request counted in flight at an instance, until this is dropped.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ impl Lease {
     pub(crate) fn answered(&self, status: StatusCode) {
         self.told.set(true);
         self.gauge().answered(self.pool.worker, status, self.since.elapsed());
+        self.pool.instance.answered(status);
     }
 
     /// The instance did not take the connection.
@@ -50,6 +52,7 @@ impl Lease {
             return Fault::Cut;
         }
         self.gauge().lost(self.pool.worker);
+        self.pool.instance.failed(Failure::Connection);
         Fault::Reset
     }
 

@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use temps_core::model::{NodeId, ReleaseId};
 
+use crate::standing::Use;
 use crate::sticky::Lean;
 use crate::table::{Awaiting, Choice, Compiled, Down, Instance, Local, Peer, Route};
+
+mod uneven;
 
 /// What to ask the edge of another node for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +133,14 @@ pub(crate) fn pick_for_peer<'t>(
     pick.or_else(lame_duck)
 }
 
+/// First the release, in the exact share of its weight for as long as anybody can be asked for it; then one of its
+/// nodes, by weight, too, unless this one is as good.
+///
+/// The request stays here where the instance that it would get has less than one request more in flight than those of
+/// the other node have on average, as far as this edge knows: of another node it knows its own requests alone. So
+/// under little load all stay, wherever they came in. Where all clients come in at one node, its instances are busy
+/// before the others', and what comes then goes by weight until these are as busy. Where clients come in everywhere,
+/// each edge believes the others idler than they are, and under much load nodes are chosen by weight alone.
 fn by_weight<'t>(
     table: &'t Compiled,
     route: &'t Route,
@@ -138,37 +149,63 @@ fn by_weight<'t>(
     worker: usize,
     tier: Tier,
 ) -> Option<Pick<'t>> {
-    let weight = |choice: &Choice| {
-        let wanted = lean.is_none_or(|lean| lean.takes(choice.release));
-        let usable = wanted
+    let wanted = |choice: &Choice| choice.weight > 0 && lean.is_none_or(|lean| lean.takes(choice.release));
+    let has = |choice: &Choice, fits: fn(&Local, &Tried) -> bool| {
+        let takes = |local: &Local| takes_new(local, Some(choice.release), tried, tier) && fits(local, tried);
+        wanted(choice)
             && if choice.node == table.node {
-                route.local.iter().any(|local| takes_new(local, Some(choice.release), tried, tier))
+                route.local.iter().any(takes)
             } else {
                 !tried.asked(choice.node, Ask::Release(choice.release))
                     && table.peers.get(&choice.node).is_some_and(|peer| tier.takes(&peer.down))
-            };
-        if usable { choice.weight } else { 0 }
+            }
     };
-    let total: u64 = route.choices.iter().map(weight).sum();
-    if total == 0 {
-        return None;
-    }
+    let usable = |choice: &Choice| has(choice, |_, _| true);
+    // Where all instances of a release here have failed time after time, another node with it is better.
+    let fit = |choice: &Choice| has(choice, is_in);
+    let of = |release| route.choices.iter().filter(move |choice| choice.release == release);
+    let weight = |choice: &Choice| {
+        if usable(choice) || of(choice.release).any(usable) { choice.weight } else { 0 }
+    };
     let turn = route.turns.choice(worker);
-    let mut point = u64::try_from((u128::from(turn) * u128::from(total)) >> 64).unwrap_or(0);
-    for choice in &route.choices {
-        let weight = weight(choice);
-        if point >= weight {
-            point -= weight;
-            continue;
-        }
-        if choice.node == table.node {
-            return serving(route, Some(choice.release), tried, worker, tier).map(Pick::Local);
-        }
-        let peer = table.peers.get(&choice.node)?;
-        let ask = Ask::Release(choice.release);
-        return Some(Pick::Remote(peer, ask, Some(&choice.awaiting)));
+    let mut choice = at(turn, route.choices.iter(), weight)?;
+    if !fit(choice) {
+        let turn = turn.rotate_left(32);
+        let weight = |choice: &Choice, yes: bool| if yes { choice.weight } else { 0 };
+        choice = at(turn, of(choice.release), |choice| weight(choice, fit(choice)))
+            .or_else(|| at(turn, of(choice.release), |choice| weight(choice, usable(choice))))?;
     }
-    None
+    let release = Some(choice.release);
+    if choice.node == table.node {
+        return serving(route, release, tried, worker, tier).map(Pick::Local);
+    }
+    let peer = table.peers.get(&choice.node)?;
+    if tier == Tier::Up
+        && of(choice.release).any(|own| own.node == table.node && fit(own))
+        && let Some(instance) = serving(route, release, tried, worker, tier)
+        // Whoever is to try an instance out must do so.
+        && (instance.standing.is_tried()
+            || instance.in_flight.sum() * choice.instances < choice.awaiting.0.sum() + choice.instances)
+    {
+        return Some(Pick::Local(instance));
+    }
+    Some(Pick::Remote(peer, Ask::Release(choice.release), Some(&choice.awaiting)))
+}
+
+/// The choice at a point of the line of weights.
+fn at<'t>(
+    turn: u64,
+    choices: impl Iterator<Item = &'t Choice> + Clone,
+    weight: impl Fn(&Choice) -> u64,
+) -> Option<&'t Choice> {
+    let total: u64 = choices.clone().map(&weight).sum();
+    let mut point = u64::try_from((u128::from(turn) * u128::from(total)) >> 64).unwrap_or(0);
+    choices.into_iter().find(|choice| {
+        let weight = weight(choice);
+        let found = point < weight;
+        point = point.saturating_sub(weight);
+        found
+    })
 }
 
 /// Whether an instance here takes new requests, of `release` where one is named.
@@ -179,6 +216,17 @@ fn takes_new(local: &Local, release: Option<ReleaseId>, tried: &Tried, tier: Tie
         && tier.takes(&local.instance.down)
 }
 
+/// Whether an instance is not passed over. What may be tried out is no place for what has failed elsewhere.
+fn is_in(local: &Local, tried: &Tried) -> bool {
+    let instance = &local.instance;
+    instance.standing.is_full()
+        || match instance.standing.of(instance.uptime.now()) {
+            Use::Share(_) => true,
+            Use::Due => tried.nothing(),
+            Use::Out => false,
+        }
+}
+
 fn serving<'t>(
     route: &'t Route,
     release: Option<ReleaseId>,
@@ -186,7 +234,15 @@ fn serving<'t>(
     worker: usize,
     tier: Tier,
 ) -> Option<&'t Arc<Instance>> {
-    among(route, worker, |local| takes_new(local, release, tried, tier))
+    let takes = |local: &Local| takes_new(local, release, tried, tier);
+    let is_full = |local: &Local| local.instance.standing.is_full() || !takes(local);
+    if route.local.iter().all(is_full) {
+        return among(route, worker, takes);
+    }
+    let all = route.local.iter().filter(|local| takes_new(local, release, tried, Tier::Down)).count();
+    let candidates = route.local.iter().filter(|local| takes(local)).map(|local| &local.instance).collect();
+    let turn = route.turns.instance(worker);
+    uneven::choose(candidates, all, turn, tried)
 }
 
 /// The less busy of two neighbours; the first moves on by one with each pick.
@@ -199,8 +255,11 @@ fn among(route: &Route, worker: usize, takes: impl Fn(&Local) -> bool) -> Option
     let turn = route.turns.instance(worker);
     let first = candidates().nth(turn % n)?;
     let second = candidates().nth((turn + 1) % n)?;
-    let busier = second.instance.in_flight.sum() < first.instance.in_flight.sum();
-    Some(if busier { &second.instance } else { &first.instance })
+    Some(less_busy(&first.instance, &second.instance))
+}
+
+fn less_busy<'t>(first: &'t Arc<Instance>, second: &'t Arc<Instance>) -> &'t Arc<Instance> {
+    if second.in_flight.sum() < first.in_flight.sum() { second } else { first }
 }
 
 #[cfg(test)]

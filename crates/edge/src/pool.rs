@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
 use crate::client::Ticks;
+use crate::standing::Failure;
 use crate::table::Instance;
 use crate::upload::RequestBody;
 
@@ -232,6 +233,7 @@ async fn reach(instance: &Instance) -> io::Result<TcpStream> {
                 );
                 if absent {
                     instance.down.mark();
+                    instance.failed(Failure::Connection);
                 }
                 return Err(error);
             }
@@ -239,6 +241,7 @@ async fn reach(instance: &Instance) -> io::Result<TcpStream> {
         }
     }
     instance.down.mark();
+    instance.failed(Failure::Connection);
     Err(io::ErrorKind::TimedOut.into())
 }
 

@@ -9,11 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use temps_core::model::{EnvironmentId, InstanceId, NodeId, ReleaseId};
+use http::StatusCode;
+use temps_core::model::{EnvironmentId, InstanceId, Maintenance, NodeId, ReleaseId};
 use temps_core::table::{Challenge, Sticky};
 use tokio::sync::Notify;
+use tracing::info;
 
 use crate::count::{Gauge, Meter, Sharded, Turns};
+use crate::standing::{Failure, Standing};
 
 /// How long a target that refused a connection is passed over while there are others.
 const DOWN_MS: u64 = 1_000;
@@ -30,7 +33,13 @@ impl Uptime {
         Self(Instant::now())
     }
 
-    fn now(self) -> u64 {
+    /// Long enough for a test to have a past.
+    #[cfg(test)]
+    pub(crate) fn of_an_hour() -> Self {
+        Self(Instant::now() - std::time::Duration::from_secs(3600))
+    }
+
+    pub(crate) fn now(self) -> u64 {
         u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
@@ -85,8 +94,31 @@ pub(crate) struct Instance {
     /// No table offers it any more: its connections are not kept, and the end of its last request is news.
     pub(crate) withdrawn: AtomicBool,
     pub(crate) down: Down,
+    pub(crate) standing: Standing,
+    pub(crate) uptime: Uptime,
     /// Wakes whoever reports.
     pub(crate) news: Arc<Notify>,
+}
+
+impl Instance {
+    /// It answered with this status.
+    pub(crate) fn answered(&self, status: StatusCode) {
+        if matches!(status.as_u16(), 502..=504) {
+            self.failed(Failure::Gateway);
+        } else if self.standing.answered(|| self.uptime.now()) {
+            info!(instance = %self.id, "an instance that was passed over answers again");
+        }
+    }
+
+    /// It failed a request. One that is being stopped is not to blame.
+    pub(crate) fn failed(&self, failure: Failure) {
+        if self.withdrawn.load(Ordering::Acquire) {
+            return;
+        }
+        if let Some(millis) = self.standing.failed(failure, self.uptime.now()) {
+            info!(instance = %self.id, ?failure, millis, "an instance failed too often in a row, others are preferred");
+        }
+    }
 }
 
 /// An instance as one route sees it.
@@ -107,6 +139,8 @@ pub(crate) struct Choice {
     pub(crate) release: ReleaseId,
     pub(crate) node: NodeId,
     pub(crate) weight: u64,
+    /// How many there are, at least one.
+    pub(crate) instances: u64,
     pub(crate) awaiting: Arc<Awaiting>,
 }
 
@@ -124,6 +158,7 @@ pub(crate) struct Route {
     pub(crate) environment: EnvironmentId,
     pub(crate) choices: Vec<Choice>,
     pub(crate) sticky: Option<Sticky>,
+    pub(crate) maintenance: Option<Arc<Maintenance>>,
     pub(crate) local: Vec<Local>,
     /// Requests without TLS are to come with it.
     pub(crate) redirect: bool,

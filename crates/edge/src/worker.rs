@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
-use temps_core::model::{EnvironmentId, NodeId};
+use temps_core::model::{EnvironmentId, Maintenance, NodeId};
 use temps_core::table::Challenge;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use crate::count::{Account, Sharded};
 use crate::identity::Tls;
 use crate::instance::Lease;
 use crate::keyring::Keyring;
+use crate::maintenance;
 use crate::peer::{self, PeerLink};
 use crate::pick::{self, Ask, Pick, Tried, Trust};
 use crate::pool::Pool;
@@ -98,6 +99,7 @@ pub(crate) struct Worker {
 pub(crate) enum Chosen {
     NotReady,
     Unknown,
+    Maintenance(Arc<Maintenance>),
     Nobody(Rc<Account>),
     Local(Rc<Account>, Lease),
     Remote(Rc<Account>, Forward),
@@ -201,6 +203,9 @@ impl Worker {
         let table = self.table.borrow();
         let Some(table) = table.as_ref() else { return Chosen::NotReady };
         let Some(route) = table.find(name, path) else { return Chosen::Unknown };
+        if let Some(maintenance) = route.maintenance.as_ref().filter(|_| !maintenance::passes(path)) {
+            return Chosen::Maintenance(Arc::clone(maintenance));
+        }
         let account = self.account(route);
         let trust = if self.shared.heard.load(Ordering::Relaxed) { Trust::Fresh } else { Trust::Stale };
         let lean = route.sticky.as_ref().and_then(|sticky| Lean::of(sticky, headers));

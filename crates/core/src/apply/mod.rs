@@ -77,6 +77,7 @@ fn concerns_planner(command: &Command) -> bool {
         | Command::SetVariables { .. }
         | Command::AddDomain { .. }
         | Command::RemoveDomain { .. }
+        | Command::SetMaintenance { .. }
         | Command::CordonNode { .. }
         | Command::UncordonNode { .. }
         | Command::DrainNode { .. }
@@ -124,6 +125,9 @@ impl Change<'_> {
             Command::SetAcme { acme } => self.set_acme(acme.as_ref()),
             Command::RetryCertificate { name } => self.retry_certificate(name),
             Command::Certify(certify) => self.certify(certify),
+            Command::SetMaintenance { project, environment, on } => {
+                self.set_maintenance(project, environment, on.as_ref())
+            }
             Command::CordonNode { node } => self.cordon(*node),
             Command::UncordonNode { node } => self.uncordon(*node),
             Command::DrainNode { node } => self.drain_node(*node),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{Answer, Change, done, invalid, not_found, unchanged, validate};
 use crate::command::{Made, Outcome, Rejection};
 use crate::model::{
-    Deployment, DeploymentId, Environment, EnvironmentId, Kind, Phase, Project, ProjectId, Release,
-    ReleaseId, Source, Spec, Variables, What,
+    Deployment, DeploymentId, Environment, EnvironmentId, Kind, Maintenance, Phase, Project, ProjectId,
+    Release, ReleaseId, Source, Spec, Variables, What,
 };
 use crate::schema;
 
@@ -48,6 +48,7 @@ impl Change<'_> {
             backoff_until: 0,
             home: None,
             schema: None,
+            maintenance: None,
         };
         self.state.environments.insert(id, environment);
         id
@@ -275,6 +276,28 @@ impl Change<'_> {
             return unchanged();
         }
         environment.variables = variables;
+        done()
+    }
+
+    pub(super) fn set_maintenance(
+        &mut self,
+        project: &str,
+        environment: &str,
+        on: Option<&Maintenance>,
+    ) -> Answer {
+        on.map_or(Ok(()), validate::maintenance)?;
+        let id = self.existing(project, environment)?.id;
+        let by = self.by.to_owned();
+        let Some(environment) = self.state.environments.get_mut(&id) else { return unchanged() };
+        if environment.maintenance.as_ref() == on {
+            return unchanged();
+        }
+        environment.maintenance = on.cloned();
+        let what = match on {
+            Some(_) => What::MaintenanceBegan { by },
+            None => What::MaintenanceEnded { by },
+        };
+        self.emit(None, Some(id), what);
         done()
     }
 

@@ -5,8 +5,8 @@ use crate::command::{
     Action, Command, ENTRY_VERSION, Entry, Made, NewNode, Observation, Outcome, Receipt, Rejection,
 };
 use crate::model::{
-    Artifact, ClusterState, DeploymentId, Exit, Health, InstanceId, NodeId, Opaque, Phase, ProcessSpec, Role,
-    Seen, Source, Spec, Variables,
+    Artifact, ClusterState, DeploymentId, Exit, Health, InstanceId, Maintenance, NodeId, Opaque, Phase,
+    ProcessSpec, Role, Seen, Source, Spec, Variables,
 };
 
 mod containers;
@@ -353,6 +353,46 @@ fn scaling_needs_a_known_process() {
     let environment = cluster.state.environment("shop", "production").unwrap();
     assert_eq!(cluster.state.wanted(environment, &spec(), "web"), 5);
     assert!(matches!(cluster.write(scale("web", 5)).outcome, Outcome::NoChange(_)));
+}
+
+#[test]
+fn an_environment_in_maintenance_says_so_to_its_edges_and_in_its_events() {
+    let mut cluster = Cluster::new();
+    let set = |message: Option<&str>, retry_after| Command::SetMaintenance {
+        project: "shop".to_owned(),
+        environment: "production".to_owned(),
+        on: Some(Maintenance { message: message.map(str::to_owned), retry_after }),
+    };
+    let end = || Command::SetMaintenance {
+        project: "shop".to_owned(),
+        environment: "production".to_owned(),
+        on: None,
+    };
+    assert_eq!(cluster.refused(set(None, 60)), r#"there is no project "shop""#);
+    cluster.succeed(deploy('a', spec()));
+    let long = "x".repeat(501);
+    for message in ["", " ", "a\nb", "\u{7f}", long.as_str()] {
+        assert!(cluster.refused(set(Some(message), 60)).starts_with("the message must be 1 to 500"));
+    }
+    for seconds in [0, 86_401] {
+        assert!(cluster.refused(set(None, seconds)).contains("after 1 to 86400 seconds"));
+    }
+    let on = |cluster: &Cluster| {
+        crate::routes::routes(&cluster.state, NodeId(1)).routes.iter().any(|r| r.maintenance.is_some())
+    };
+    assert!(!on(&cluster));
+
+    let revision = cluster.state.revision;
+    let message = "\u{e4}".repeat(500);
+    cluster.ok(set(Some(&message), 60));
+    assert!(on(&cluster));
+    assert_eq!(cluster.state.revision, revision + 1);
+    assert!(matches!(cluster.write(set(Some(&message), 60)).outcome, Outcome::NoChange(_)));
+    cluster.ok(end());
+    assert!(!on(&cluster));
+    assert!(matches!(cluster.write(end()).outcome, Outcome::NoChange(_)));
+    let lines: Vec<_> = cluster.state.events.values().rev().take(2).map(|e| e.what.line()).collect();
+    assert_eq!(lines, ["Maintenance ended by ann", "Maintenance begun by ann: requests are answered 503"]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use super::invalid;
 use crate::command::Rejection;
 use crate::model::{
-    DeployRules, Form, MILLION, Order, Placement, ProcessSpec, RELEASE_PROCESS, Source, Spec, Strategy,
-    Variables,
+    DeployRules, Form, MILLION, Maintenance, Order, Placement, ProcessSpec, RELEASE_PROCESS, Source, Spec,
+    Strategy, Variables,
 };
 use crate::strategy::{CANARY_STEPS_MAX, is_cookie_name};
 
@@ -15,6 +15,8 @@ const MEMORY_MIN: u64 = 6 << 20;
 const NAME_MAX: usize = 40;
 /// The most instances of one process.
 pub(super) const INSTANCES_MAX: u32 = 1_000;
+/// The longest message of an environment in maintenance, in characters.
+const MESSAGE_MAX: usize = 500;
 /// The largest sum of names and values of variables, in bytes.
 const VARIABLES_MAX: usize = 1 << 20;
 
@@ -232,6 +234,24 @@ fn strategy(deploy: &DeployRules) -> Result<(), Rejection> {
     }
     if deploy.sticky.as_ref().is_some_and(|cookie| !is_cookie_name(cookie)) {
         return Err(invalid("deploy.canary.sticky must be the name of a cookie, at most 64 characters"));
+    }
+    Ok(())
+}
+
+pub(super) fn maintenance(maintenance: &Maintenance) -> Result<(), Rejection> {
+    let Maintenance { message, retry_after } = maintenance;
+    let fits = |text: &String| {
+        !text.trim().is_empty() && text.chars().count() <= MESSAGE_MAX && !text.chars().any(char::is_control)
+    };
+    if !message.as_ref().is_none_or(fits) {
+        return Err(invalid(format!(
+            "the message must be 1 to {MESSAGE_MAX} characters without line breaks or other control characters; or leave it out"
+        )));
+    }
+    if !(1..=86_400).contains(retry_after) {
+        return Err(invalid(format!(
+            "clients may be told to try again after 1 to 86400 seconds, not {retry_after}"
+        )));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::id::{
     DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId, TokenId,
 };
 use super::instance::Instance;
+use super::maintenance::Maintenance;
 use super::spec::{Spec, Variables};
 use super::tls::Tls;
 use crate::command::Receipt;
@@ -114,6 +115,9 @@ pub struct Environment {
     /// The version of its database's schema, once a release has told.
     #[serde(default)]
     pub schema: Option<u64>,
+    /// What its clients get in place of the application, while it is in maintenance.
+    #[serde(default)]
+    pub maintenance: Option<Maintenance>,
 }
 
 /// What an environment can be moved to; never changes.

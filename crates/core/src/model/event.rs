@@ -252,6 +252,16 @@ pub enum What {
         /// Why.
         why: String,
     },
+    /// The edges answer the environment's requests from now on, and not its application.
+    MaintenanceBegan {
+        /// Who asked.
+        by: String,
+    },
+    /// The application answers again.
+    MaintenanceEnded {
+        /// Who asked.
+        by: String,
+    },
     /// A node was declared lost.
     NodeLost {
         /// Which.
@@ -337,6 +347,8 @@ impl What {
             | What::DomainRemoved { .. }
             | What::CertificateIssued { .. }
             | What::CertificateFailed { .. }
+            | What::MaintenanceBegan { .. }
+            | What::MaintenanceEnded { .. }
             | What::NodeLost { .. }
             | What::NodeReturned { .. }
             | What::NodeJoined { .. }
@@ -423,6 +435,10 @@ impl What {
                 format!("Certificate for {} issued by {issuer}", names.join(", "))
             }
             What::CertificateFailed { name, why } => format!("No certificate for {name}: {why}"),
+            What::MaintenanceBegan { by } => {
+                format!("Maintenance begun by {by}: requests are answered 503")
+            }
+            What::MaintenanceEnded { by } => format!("Maintenance ended by {by}"),
             What::NodeLost { node } => format!("Node {} lost", name(*node)),
             What::NodeReturned { node } => format!("Node {} returned", name(*node)),
             What::NodeJoined { node } => format!("Node {} joined", name(*node)),

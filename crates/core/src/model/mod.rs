@@ -9,6 +9,7 @@ mod evidence;
 mod finding;
 mod id;
 mod instance;
+mod maintenance;
 mod query;
 mod reason;
 mod spec;
@@ -29,6 +30,7 @@ pub use id::{
     TokenId,
 };
 pub use instance::{Endpoint, Exit, Instance, Seen, Want};
+pub use maintenance::Maintenance;
 pub use reason::{Reason, Story, Told};
 pub use spec::{
     CanaryStep, DEFAULT_PORT, DeployRules, Health, Https, Opaque, Order, Placement, ProcessSpec,

@@ -158,6 +158,28 @@ fn an_instance_is_withdrawn_then_forgotten_but_counted_while_busy() {
 }
 
 #[test]
+fn an_instance_that_joins_others_of_its_release_gets_its_share_little_by_little() {
+    let mut compiler = compiler();
+    let mut sketch =
+        Sketch { choices: vec![choice(1, 1, 1)], local: vec![target(1, 1), target(2, 1)], peers: vec![] };
+    let mut growing = |sketch: &Sketch| {
+        let table = compiler.compile(&sketch.clone().table()).table;
+        let local = table.environments[&EnvironmentId(1)][0].local.iter();
+        let growing = local.filter(|local| !local.instance.standing.is_full());
+        growing.map(|local| local.instance.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(growing(&sketch), [0; 0], "an edge that starts finds them in full use");
+    sketch.local.extend([target(3, 1), target(4, 2), target(5, 2)]);
+    assert_eq!(growing(&sketch), [3], "the others are the first of their release");
+    sketch.local.iter_mut().filter(|t| t.release == ReleaseId(2)).for_each(|t| t.draining = true);
+    sketch.local.push(target(6, 2));
+    assert_eq!(growing(&sketch), [3, 6]);
+    sketch.local.push(target(7, 2));
+    sketch.local.retain(|target| !target.draining && target.instance != InstanceId(6));
+    assert_eq!(growing(&sketch), [3, 7]);
+}
+
+#[test]
 fn an_instance_that_served_and_is_missing_has_ended_and_a_draining_one_has_not() {
     let mut compiler = compiler();
     let mut sketch = Sketch {

@@ -2,13 +2,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use temps_core::model::{EnvironmentId, NodeId, ReleaseId};
+use temps_core::table::Table;
 use tokio::sync::Notify;
 
 use super::{Ask, Pick, Tried, Trust, pick, pick_for_peer};
 use crate::compile::Compiler;
 use crate::compile::tests::{Sketch, choice, target};
 use crate::sticky::Lean;
-use crate::table::{Compiled, Route, Uptime};
+use crate::table::{Compiled, Instance, Route, Uptime};
+
+mod cluster;
+mod standing;
 
 const HERE: u64 = 1;
 
@@ -18,13 +22,21 @@ struct World {
 }
 
 fn world(sketch: Sketch) -> World {
-    let mut compiler = Compiler::new(1, Uptime::start(), Arc::new(Notify::new()));
-    let table = compiler.compile(&sketch.table()).table;
+    world_of(HERE, sketch)
+}
+
+fn world_of(node: u64, sketch: Sketch) -> World {
+    let mut compiler = Compiler::new(1, Uptime::of_an_hour(), Arc::new(Notify::new()));
+    let table = compiler.compile(&Table { node: NodeId(node), ..sketch.table() }).table;
     let route = Arc::clone(&table.environments[&EnvironmentId(1)][0]);
     World { table, route }
 }
 
 impl World {
+    fn instance(&self, id: u64) -> &Arc<Instance> {
+        &self.route.local.iter().find(|l| l.instance.id.0 == id).unwrap().instance
+    }
+
     fn pick(&self, tried: &Tried) -> Option<String> {
         self.pick_with(tried, Trust::Fresh)
     }
@@ -51,9 +63,8 @@ impl World {
     }
 
     fn tried(&self, instances: &[u64], asked: &[(u64, Ask)]) -> Tried {
-        let uid = |id: &u64| self.route.local.iter().find(|l| l.instance.id.0 == *id).unwrap().instance.uid;
         Tried {
-            instances: instances.iter().map(uid).collect(),
+            instances: instances.iter().map(|id| self.instance(*id).uid).collect(),
             asked: asked.iter().map(|(node, ask)| (NodeId(*node), *ask)).collect(),
         }
     }

@@ -9,6 +9,7 @@ mod counts;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod ejection;
 mod ended;
 #[cfg(test)]
 mod forwarding;
@@ -20,6 +21,10 @@ mod http2;
 mod limits;
 #[cfg(test)]
 mod link;
+#[cfg(test)]
+mod maintenance;
+#[cfg(test)]
+mod nearby;
 #[cfg(test)]
 mod retries;
 #[cfg(test)]

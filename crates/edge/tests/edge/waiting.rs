@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use temps_core::model::EnvironmentId;
+use temps_core::table::{Route, Table};
 use temps_edge::Limits;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -95,4 +97,30 @@ async fn no_more_wait_than_there_is_room_for() {
         answered += usize::from(ended.is_ok_and(|status| status == 200));
     }
     assert_eq!(answered, MOST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_environment_has_room_of_its_own() {
+    let edge = patient(1, 1, &Authority::new(), Duration::from_secs(60)).await;
+    let app = App::start("a").await;
+    let both = |of_other: Table| {
+        let mut both = table(vec![], vec![], &[]);
+        let own = of_other.routes.into_iter();
+        both.routes.extend(own.map(|route| Route {
+            environment: EnvironmentId(2),
+            hosts: vec!["other.test".to_owned()],
+            ..route
+        }));
+        both
+    };
+    edge.serve(1, both(table(vec![], vec![], &[]))).await;
+    let at = edge.http;
+    let mut asking = JoinSet::new();
+    (0..=MOST).for_each(|_| drop(asking.spawn(async move { get(at, HOST, "/").await.status })));
+    assert_eq!(within("one has no room", asking.join_next()).await.unwrap().unwrap(), 503);
+    let mut other = Client::connect(at).await;
+    other.send("GET / HTTP/1.1\r\nHost: other.test\r\n\r\n").await;
+    edge.serve(2, both(table(vec![choice(1, 1, 1)], vec![target(1, 1, &app)], &[]))).await;
+    assert_eq!(other.answer().await.text(), "a");
+    assert_eq!((asking.len(), asking.try_join_next().is_none()), (MOST, true), "the others still wait");
 }
