@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use temps_core::command::{Command, Made, Outcome, Receipt};
-use temps_core::model::{DeploymentId, Opaque};
+use temps_core::model::{DeploymentId, Maintenance, Opaque};
 use temps_ledger::Proposal;
 use temps_wire::proto::{
     Accepted, CancelRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
     CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest, PauseRequest,
-    PromoteRequest, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetVariablesRequest,
-    SetVariablesResponse,
+    PromoteRequest, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetMaintenanceRequest,
+    SetMaintenanceResponse, SetVariablesRequest, SetVariablesResponse,
 };
 use temps_wire::token::{ApiToken, Fingerprint, JoinToken};
 use tonic::Status;
@@ -121,6 +121,21 @@ pub(crate) async fn set_variables(
     };
     desk.propose(&caller, command).await?;
     Ok(SetVariablesResponse {})
+}
+
+pub(crate) async fn set_maintenance(
+    desk: &Desk,
+    caller: Caller,
+    request: SetMaintenanceRequest,
+) -> Answer<SetMaintenanceResponse> {
+    let SetMaintenanceRequest { project, environment, maintenance } = request;
+    limits::environment(&project, &environment)?;
+    let on = maintenance.map(|asked| Maintenance {
+        message: Some(asked.message).filter(|message| !message.is_empty()),
+        retry_after: asked.retry_after_s,
+    });
+    let receipt = desk.propose(&caller, Command::SetMaintenance { project, environment, on }).await?;
+    Ok(SetMaintenanceResponse { no_change: matches!(receipt.outcome, Outcome::NoChange(_)) })
 }
 
 pub(crate) async fn create_project(

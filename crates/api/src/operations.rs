@@ -15,8 +15,9 @@ use temps_wire::proto::{
     ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, NodeChanged, NodeDetail, PauseRequest,
     PromoteRequest, PutBundleResponse, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest,
     ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest,
-    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, UncordonNodeRequest,
-    VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    SetMaintenanceRequest, SetMaintenanceResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest,
+    StatusResponse, UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest,
+    WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -76,6 +77,7 @@ operations! {
     create_project: CreateProjectRequest => CreateProjectResponse, Deployer, "creating a project", changes::create_project;
     create_token: CreateTokenRequest => CreateTokenResponse, Admin, "creating a token", changes::create_token;
     create_join_token: CreateJoinTokenRequest => CreateJoinTokenResponse, Admin, "creating a join token", changes::create_join_token;
+    set_maintenance: SetMaintenanceRequest => SetMaintenanceResponse, Deployer, "setting maintenance", changes::set_maintenance;
     list_domains: ListDomainsRequest => ListDomainsResponse, Viewer, "reading", domains::list;
     add_domain: AddDomainRequest => DomainChanged, Deployer, "adding a domain", domains::add;
     remove_domain: RemoveDomainRequest => DomainChanged, Deployer, "removing a domain", domains::remove;

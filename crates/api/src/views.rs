@@ -91,6 +91,10 @@ impl<'a> Views<'a> {
             hosts: release.map(|r| temps_core::routes::hosts(self.state, e, &r.spec)).unwrap_or_default(),
             processes: release.map(|r| r.spec.processes.keys().map(process).collect()).unwrap_or_default(),
             instances: self.state.instances.values().filter(shown).map(|i| instance(self.state, i)).collect(),
+            maintenance: e.maintenance.as_ref().map(|maintenance| proto::Maintenance {
+                message: maintenance.message.clone().unwrap_or_default(),
+                retry_after_s: maintenance.retry_after,
+            }),
         }
     }
 }

@@ -150,6 +150,10 @@ pub(crate) fn environment(e: &EnvironmentStatus) -> Value {
         "release": e.release,
         "live_deployment": e.live.as_ref().map(deployment),
         "hosts": e.hosts,
+        "maintenance": e.maintenance.as_ref().map(|m| json!({
+            "message": text(&m.message),
+            "retry_after_s": m.retry_after_s,
+        })),
         "processes": e.processes.iter().map(process).collect::<Vec<_>>(),
         "instances": e.instances.iter().map(instance).collect::<Vec<_>>(),
     })

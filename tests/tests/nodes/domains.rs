@@ -181,3 +181,32 @@ pub(crate) fn verified(cluster: &mut Cluster) -> Result {
     cluster.cli().text(&["domains", "rm", &name])?;
     Ok(())
 }
+
+/// Every edge answers, a deployment goes on meanwhile, and none is taken back for it.
+pub(crate) fn maintenance(cluster: &mut Cluster) -> Result {
+    cluster.deploy_well(&App::named("paused", "v1")?)?;
+    let host = "paused.localhost";
+    cluster.cli().text(&[
+        "maintenance",
+        "on",
+        "-p",
+        "paused",
+        "--message",
+        "Back <soon>",
+        "--retry-after",
+        "2m",
+    ])?;
+    let all = |status: u16| {
+        cluster.nodes.iter().all(|n| get(n.shape.edge, host, "/").is_ok_and(|p| p.status == status))
+    };
+    wait::until("all edges to answer 503", LIMIT, || all(503))?;
+    let page = get(cluster.nodes[2].shape.edge, host, "/")?;
+    check_eq!(page.header("retry-after"), "120", "{page:?}");
+    check!(page.text().contains("Back"), "{}", page.text());
+    let status = cluster.cli().json(&["status", "-p", "paused"])?;
+    check_eq!(status["environments"][0]["maintenance"]["message"], "Back <soon>", "{status}");
+    cluster.deploy_well(&App::named("paused", "v2")?)?;
+    check!(all(503), "a deployment ended it");
+    cluster.cli().text(&["maintenance", "off", "-p", "paused"])?;
+    wait::until("all edges to ask the application", LIMIT, || all(200))
+}

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         ("certificates_are_ordered_and_renewed_whoever_leads", domains::ordered),
         ("a_name_is_shown_by_tls_where_http_does_not_arrive", domains::by_tls),
         ("a_given_certificate_is_shown_by_every_node", domains::given),
+        ("maintenance_answers_in_place_of_an_application", domains::maintenance),
         ("a_name_is_verified_and_belongs_to_one_environment", domains::verified),
         ("the_leaders_node_is_removed", remove::leading),
     ])

@@ -8,8 +8,8 @@ use temps_wire::proto::{
     ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
     ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest,
     LogsRequest, PauseRequest, PromoteRequest, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest,
-    ResumeRequest, RollbackRequest, ScaleRequest, SetAcmeRequest, SetVariablesRequest, StatusRequest,
-    UncordonNodeRequest, VerifyDomainRequest, WatchDeploymentRequest, WhoAmIRequest,
+    ResumeRequest, RollbackRequest, ScaleRequest, SetAcmeRequest, SetMaintenanceRequest, SetVariablesRequest,
+    StatusRequest, UncordonNodeRequest, VerifyDomainRequest, WatchDeploymentRequest, WhoAmIRequest,
 };
 use temps_wire::token::ApiToken;
 use tonic::{Response, Status};
@@ -56,6 +56,7 @@ async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
         "drain_node" => answered(api.drain_node(DrainNodeRequest::default()).await),
         "remove_node" => answered(api.remove_node(RemoveNodeRequest::default()).await),
         "explain_instance" => answered(api.explain_instance(ExplainInstanceRequest::default()).await),
+        "set_maintenance" => answered(api.set_maintenance(SetMaintenanceRequest::default()).await),
         "list_domains" => answered(api.list_domains(ListDomainsRequest::default()).await),
         "add_domain" => answered(api.add_domain(AddDomainRequest::default()).await),
         "remove_domain" => answered(api.remove_domain(RemoveDomainRequest::default()).await),

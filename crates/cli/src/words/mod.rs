@@ -10,6 +10,7 @@ mod domains;
 mod env;
 mod login;
 mod logs;
+mod maintenance;
 mod metrics;
 mod nodes;
 mod projects;
@@ -60,6 +61,9 @@ pub enum Words {
     /// Set, list and remove environment variables
     #[command(subcommand)]
     Env(env::Env),
+    /// Answer all requests of an application with 503 and a page, and not by it
+    #[command(subcommand)]
+    Maintenance(maintenance::Maintenance),
     /// Give applications names, and certificates for them
     #[command(subcommand, visible_alias = "domain")]
     Domains(domains::Domains),
@@ -144,6 +148,7 @@ impl Desk {
             Words::Logs(args) => logs::run(self, args).await,
             Words::Scale(args) => scale::run(self, args).await,
             Words::Env(args) => env::run(self, args).await,
+            Words::Maintenance(args) => maintenance::run(self, args).await,
             Words::Domains(args) => domains::run(self, args).await,
             Words::Nodes(args) => nodes::run(self, args).await,
             Words::Cluster(args) => cluster::run(self, args).await,

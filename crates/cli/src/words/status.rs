@@ -60,6 +60,11 @@ fn text(e: &EnvironmentStatus) -> String {
     if !e.hosts.is_empty() {
         lines.push(format!("  hosts: {}", escape(&e.hosts.join(", "))));
     }
+    if let Some(maintenance) = &e.maintenance {
+        let message = Some(&maintenance.message).filter(|message| !message.is_empty());
+        let message = message.map_or_else(String::new, |message| format!(" ({})", escape(message)));
+        lines.push(format!("  in maintenance: requests are answered 503{message}"));
+    }
     if let Some(live) = &e.live {
         let by = escape(&live.by);
         lines.push(format!(
@@ -87,7 +92,7 @@ fn text(e: &EnvironmentStatus) -> String {
 
 #[cfg(test)]
 mod tests {
-    use temps_wire::proto::{Deployment, EnvironmentStatus, Instance, ProcessStatus};
+    use temps_wire::proto::{Deployment, EnvironmentStatus, Instance, Maintenance, ProcessStatus};
 
     use super::text;
 
@@ -107,6 +112,7 @@ mod tests {
                 ..Deployment::default()
             }),
             hosts: vec!["a.test".to_owned(), "b.test".to_owned()],
+            maintenance: Some(Maintenance { message: "back soon".to_owned(), retry_after_s: 60 }),
             processes: vec![ProcessStatus { name: "web".to_owned(), wanted: 2, serving: 1 }],
             instances: vec![Instance {
                 id: "i3".to_owned(),
@@ -123,6 +129,7 @@ mod tests {
             "\
 my-app (production)  r6
   hosts: a.test, b.test
+  in maintenance: requests are answered 503 (back soon)
   deploy #42 to r7 is stepping, paused (by ci)
   web: 1 of 2 serving
   INSTANCE  PROCESS  NODE  RELEASE  STATE    LAST CHECK

@@ -63,3 +63,15 @@ async fn nobody_agrees_to_terms_unasked() {
     assert_eq!((asked.email.as_str(), asked.terms_agreed), ("a@shop.example", true));
     assert_eq!(user.types("cluster acme --off").await.out, "No certificates are ordered.\n");
 }
+
+#[tokio::test]
+async fn maintenance_begins_with_a_message_and_ends() {
+    let user = User::new().await;
+    let seen = user.types("maintenance on -p shop --message later --retry-after 30m").await;
+    assert_eq!(seen.code, 0, "{}", seen.err);
+    let on = user.town().maintenance.clone().unwrap();
+    assert_eq!((on.message.as_str(), on.retry_after_s), ("later", 1_800));
+    let seen = user.types("maintenance off -p shop").await;
+    assert_eq!((seen.code, seen.out.as_str()), (0, "shop (production) answers again.\n"));
+    assert!(user.town().maintenance.is_none());
+}

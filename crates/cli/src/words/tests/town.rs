@@ -17,11 +17,12 @@ use temps_wire::proto::{
     GetNodeRequest, HasBundleRequest, HasBundleResponse, InstanceStory, ListDeploymentsRequest,
     ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse,
     ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine,
-    LogsRequest, NodeChanged, NodeDetail, PauseRequest, PromoteRequest, PutBundleResponse, Reached,
-    RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest, ResolveImageResponse, ResumeRequest,
-    RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest, SetVariablesRequest, SetVariablesResponse,
-    StatusRequest, StatusResponse, UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse,
-    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    LogsRequest, Maintenance, NodeChanged, NodeDetail, PauseRequest, PromoteRequest, PutBundleResponse,
+    Reached, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest, ResolveImageResponse,
+    ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest, SetMaintenanceRequest,
+    SetMaintenanceResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
+    UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest,
+    WhoAmIResponse,
 };
 use temps_wire::serve::serve;
 use temps_wire::token::ApiToken;
@@ -56,6 +57,7 @@ pub(super) struct Town {
     pub(super) removals: Vec<RemoveNodeRequest>,
     pub(super) domains: Vec<AddDomainRequest>,
     pub(super) acme: Option<SetAcmeRequest>,
+    pub(super) maintenance: Option<Maintenance>,
     /// That of i7.
     pub(super) story: Option<InstanceStory>,
     /// What names of images mean.
@@ -381,6 +383,15 @@ impl Temps for Node {
         let mut town = self.change("remove_node", &request)?;
         town.removals.push(request.into_inner());
         Ok(Response::new(NodeChanged { no_change: town.no_change }))
+    }
+
+    async fn set_maintenance(
+        &self,
+        request: Request<SetMaintenanceRequest>,
+    ) -> Answer<SetMaintenanceResponse> {
+        let mut town = self.change("set_maintenance", &request)?;
+        town.maintenance = request.into_inner().maintenance;
+        Ok(Response::new(SetMaintenanceResponse { no_change: town.no_change }))
     }
 
     async fn add_domain(&self, request: Request<AddDomainRequest>) -> Answer<DomainChanged> {
