@@ -24,6 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         workers: workers.parse()?,
         takeover: None,
         limits: Limits::default(),
+        trusted: Vec::new(),
+        proxy_protocol: Vec::new(),
         data_dir,
     })?;
     Ok(())

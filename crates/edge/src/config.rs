@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::network::Network;
+
 /// Where to listen.
 #[derive(Debug)]
 pub enum Listen {
@@ -62,6 +64,11 @@ pub struct EdgeConfig {
     pub takeover: Option<PathBuf>,
     /// Times and numbers.
     pub limits: Limits,
+    /// Proxies in front: what they say of the client is passed on to applications. What others say is dropped.
+    pub trusted: Vec<Network>,
+    /// Load balancers in front whose connections must begin with a header of the PROXY protocol, version 1 or 2.
+    /// Those of others never do.
+    pub proxy_protocol: Vec<Network>,
 }
 
 impl EdgeConfig {

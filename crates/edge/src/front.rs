@@ -18,11 +18,12 @@ use crate::call::Call;
 use crate::client::{Active, Client};
 use crate::count::{Account, Fault};
 use crate::deliver::{Delivery, deliver};
-use crate::head::{CUT, FAILED, ONCE, clean_request, tell_client};
+use crate::head::{CUT, FAILED, ONCE, clean_request};
 use crate::instance::{self, Lease, Sent};
 use crate::peer::Reply;
 use crate::pick::{Ask, Tried};
 use crate::pool::Carrier;
+use crate::told::tell;
 use crate::wait::Wait;
 use crate::worker::{Chosen, Worker};
 
@@ -54,8 +55,8 @@ async fn respond(
     let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
     let (parts, incoming) = request.into_parts();
     let mut headers = parts.headers;
-    let wishes = clean_request(&mut headers);
-    tell_client(&mut headers, &client.address, &asked.host);
+    let wishes = clean_request(&mut headers, client);
+    tell(&mut headers, client, &asked.host);
     let mut call = Call::new(parts.method, &parts.uri, headers, incoming, &wishes, upgrade);
 
     let mut search = Search::default();

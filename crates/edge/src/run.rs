@@ -62,7 +62,8 @@ pub(crate) type Worked = mpsc::UnboundedSender<Order>;
 /// # Errors
 /// Where it cannot start; see [`EdgeError`].
 pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
-    let EdgeConfig { data_dir, socket, http, peer, identity, workers, takeover, mut limits } = config;
+    let EdgeConfig { data_dir, socket, http, peer, identity, workers, takeover, mut limits, .. } = config;
+    let (trusted, proxy_protocol) = (config.trusted.into(), config.proxy_protocol);
     limits.connections = limits.connections.min(descriptors() / 3).max(1);
     let tls = identity::load(&identity)?;
     let (estate, mut predecessor) = match &takeover {
@@ -90,6 +91,8 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
         retries: Sharded::new(workers),
         heard: AtomicBool::new(false),
         tls,
+        trusted,
+        proxy_protocol,
     });
     let mut compiler = Compiler::new(workers, Uptime::start(), news);
     let first = table.as_ref().map(|table| compiler.compile(table));
@@ -301,7 +304,7 @@ async fn accept(worker: Rc<Worker>, listener: Rc<TcpListener>, kind: Kind) {
         };
         match accepted {
             Ok((stream, from)) => match kind {
-                Kind::Client => drop(spawn_local(client::serve(Rc::clone(&worker), stream, from))),
+                Kind::Client => drop(spawn_local(client::serve(Rc::clone(&worker), stream, from.ip()))),
                 Kind::Edge => drop(spawn_local(owner::serve(Rc::clone(&worker), stream))),
             },
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

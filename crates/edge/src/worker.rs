@@ -20,6 +20,7 @@ use crate::config::Limits;
 use crate::count::{Account, Sharded};
 use crate::identity::Tls;
 use crate::instance::Lease;
+use crate::network::Network;
 use crate::peer::{self, PeerLink};
 use crate::pick::{self, Ask, Pick, Tried, Trust};
 use crate::pool::Pool;
@@ -53,6 +54,10 @@ pub(crate) struct Shared {
     /// Whether a server keeps the table up to date.
     pub(crate) heard: AtomicBool,
     pub(crate) tls: Tls,
+    /// Proxies whose word on the client is believed.
+    pub(crate) trusted: Arc<[Network]>,
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: Vec<Network>,
 }
 
 /// A table that waits to be acknowledged.

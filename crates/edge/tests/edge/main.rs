@@ -21,6 +21,8 @@ mod limits;
 #[cfg(test)]
 mod link;
 #[cfg(test)]
+mod proxied;
+#[cfg(test)]
 mod retries;
 #[cfg(test)]
 mod silent;
