@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         limits: Limits::default(),
         trusted: Vec::new(),
         proxy_protocol: Vec::new(),
+        access_log: None,
         data_dir,
     })?;
     Ok(())

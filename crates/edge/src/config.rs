@@ -69,6 +69,8 @@ pub struct EdgeConfig {
     /// Load balancers in front whose connections must begin with a header of the PROXY protocol, version 1 or 2.
     /// Those of others never do.
     pub proxy_protocol: Vec<Network>,
+    /// Where each request of a client is logged when it has ended, as a line of JSON. `None`: nowhere.
+    pub access_log: Option<PathBuf>,
 }
 
 impl EdgeConfig {

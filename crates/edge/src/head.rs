@@ -15,6 +15,8 @@ pub(crate) const RELEASE: HeaderName = HeaderName::from_static("temps-release");
 pub(crate) const CLIENT_HOST: HeaderName = HeaderName::from_static("temps-host");
 pub(crate) const NOT_HERE: HeaderName = HeaderName::from_static("temps-not-here");
 pub(crate) const FAILED: HeaderName = HeaderName::from_static("temps-failed");
+/// An edge that logs asks so who answered, and is told: release, instance, tries that failed.
+pub(crate) const ANSWERED_BY: HeaderName = HeaderName::from_static("temps-answered-by");
 /// In [`FAILED`]: an application may have received the request, but no more than once.
 pub(crate) const ONCE: &str = "once";
 /// In [`FAILED`]: the instance was being stopped.

@@ -27,7 +27,7 @@ use crate::handover::{self, Estate};
 use crate::listen::{Sockets, bind};
 use crate::table::{Swap, Uptime};
 use crate::worker::{Shared, Worker};
-use crate::{identity, owner, store};
+use crate::{identity, log, owner, store};
 
 /// What the control thread tells a worker.
 #[derive(Debug)]
@@ -64,6 +64,8 @@ pub(crate) type Worked = mpsc::UnboundedSender<Order>;
 pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
     let EdgeConfig { data_dir, socket, http, peer, identity, workers, takeover, mut limits, .. } = config;
     let (trusted, proxy_protocol) = (config.trusted.into(), config.proxy_protocol);
+    // Dropped last: everybody has logged by then.
+    let (log, _writing) = config.access_log.map(log::start).transpose()?.unzip();
     limits.connections = limits.connections.min(descriptors() / 3).max(1);
     let tls = identity::load(&identity)?;
     let (estate, mut predecessor) = match &takeover {
@@ -93,6 +95,7 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
         tls,
         trusted,
         proxy_protocol,
+        log,
     });
     let mut compiler = Compiler::new(workers, Uptime::start(), news);
     let first = table.as_ref().map(|table| compiler.compile(table));

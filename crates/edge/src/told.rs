@@ -11,21 +11,23 @@ use temps_core::host;
 
 use crate::client::Client;
 use crate::network::Network;
+use crate::ticket::REQUEST_ID;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+pub(crate) const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// Whether applications believe a line because a proxy wrote it.
+/// Whether applications believe a line because a proxy wrote it. The id of a request is one of them.
 pub(crate) fn tells_of_client(name: &str) -> bool {
-    name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip")
+    name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "x-request-id")
 }
 
-/// Tells an application who the client is. `headers` were cleaned of what this client may not say.
-pub(crate) fn tell(headers: &mut HeaderMap, client: &Client, host: &HeaderValue) {
+/// Tells an application who the client is, and what the request is called. `headers` were cleaned of what this client may not say.
+pub(crate) fn tell(headers: &mut HeaderMap, client: &Client, host: &HeaderValue, id: &HeaderValue) {
     headers.insert(HOST, host.clone());
+    headers.insert(REQUEST_ID, id.clone());
     let Some(trusted) = &client.trusted else {
         headers.insert(FOR, client.address.clone());
         headers.insert(PROTO, HeaderValue::from_static(client.scheme));
@@ -129,9 +131,10 @@ mod tests {
             |(n, v): &(&'static str, &'static str)| (HeaderName::from_static(n), HeaderValue::from_static(v));
         let mut headers: HeaderMap = said.iter().map(line).collect();
         clean_request(&mut headers, &client);
-        tell(&mut headers, &client, &HeaderValue::from_static(host));
+        tell(&mut headers, &client, &HeaderValue::from_static(host), &HeaderValue::from_static("id"));
         let lines = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap()));
-        let mut lines: Vec<String> = lines.filter(|line| !line.starts_with("host: ")).collect();
+        let mut lines: Vec<String> =
+            lines.filter(|line| !line.starts_with("host: ") && line != "x-request-id: id").collect();
         lines.sort();
         lines
     }
@@ -151,6 +154,8 @@ mod tests {
         ("transfer_encoding", "chunked"),
         ("proxy", "evil.test"),
         ("temps-environment", "1"),
+        ("x-request-id", "evil"),
+        ("x_request_id", "evil"),
         ("connection", "x-forwarded-for, x-secret, host"),
         ("x-secret", "1"),
         ("accept", "*/*"),

@@ -1,6 +1,8 @@
 //! Edges with real sockets, between clients and applications that are no more than bytes.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod broken;
 #[cfg(test)]
 mod corpus;
@@ -16,6 +18,8 @@ mod forwarding;
 mod hosts;
 #[cfg(test)]
 mod http2;
+#[cfg(test)]
+mod ids;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]

@@ -38,13 +38,22 @@ pub(crate) struct Plan {
     pub(crate) directory: Option<Arc<TempDir>>,
     pub(crate) trusted: Vec<Network>,
     pub(crate) proxy_protocol: Vec<Network>,
+    pub(crate) access_log: Option<PathBuf>,
 }
 
 impl Plan {
     pub(crate) fn node(node: u64) -> Self {
         // Tests of what nobody answers need not wait long for it.
         let limits = Limits { wait: Duration::from_millis(200), ..Limits::default() };
-        Self { node, workers: 2, limits, directory: None, trusted: Vec::new(), proxy_protocol: Vec::new() }
+        Self {
+            node,
+            workers: 2,
+            limits,
+            directory: None,
+            trusted: Vec::new(),
+            proxy_protocol: Vec::new(),
+            access_log: None,
+        }
     }
 
     pub(crate) async fn start(self, authority: &Authority) -> Edge {
@@ -59,6 +68,7 @@ impl Plan {
         config.limits = self.limits;
         config.trusted = self.trusted;
         config.proxy_protocol = self.proxy_protocol;
+        config.access_log = self.access_log;
         let mut edge = Edge {
             node: self.node,
             http: addresses.0,
@@ -87,6 +97,7 @@ pub(crate) fn config_in(directory: PathBuf) -> EdgeConfig {
         limits: Limits::default(),
         trusted: Vec::new(),
         proxy_protocol: Vec::new(),
+        access_log: None,
     }
 }
 
