@@ -3,6 +3,7 @@
 //! The id is a UUID of version 7, which begins with the time, unless a trusted proxy gave it one. The application, the
 //! client and the log are told the same.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -65,11 +66,11 @@ fn given(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// Where a worker's ids come from. They share their memory, so that few are allocated.
 #[derive(Debug)]
-pub(crate) struct Ids(std::cell::RefCell<BytesMut>);
+pub(crate) struct Ids(RefCell<BytesMut>);
 
 impl Ids {
     pub(crate) fn new() -> Self {
-        Self(BytesMut::with_capacity(4096).into())
+        Self(RefCell::new(BytesMut::with_capacity(4096)))
     }
 
     pub(crate) fn next(&self) -> HeaderValue {
@@ -85,12 +86,11 @@ impl Ids {
 fn uuid(ms: u128, random: u128) -> [u8; 36] {
     let bits = ms << 80 | random & ((1 << 80) - 1);
     let bits = bits & !(0xf << 76) | 0x7 << 76;
-    let bytes = (bits & !(0b11 << 62) | 0b10 << 62).to_be_bytes();
+    let mut bits = bits & !(0b11 << 62) | 0b10 << 62;
     let mut text = [b'-'; 36];
-    let places = (0..36).filter(|at| !matches!(at, 8 | 13 | 18 | 23));
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    for (at, digit) in places.zip(digits) {
-        text[at] = b"0123456789abcdef"[usize::from(digit)];
+    for at in (0..36).rev().filter(|at| !matches!(at, 8 | 13 | 18 | 23)) {
+        text[at] = b"0123456789abcdef"[usize::try_from(bits & 15).unwrap_or(0)];
+        bits >>= 4;
     }
     text
 }
