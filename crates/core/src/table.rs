@@ -148,4 +148,7 @@ pub struct EdgeReport {
     pub traffic: BTreeMap<EnvironmentId, crate::model::Measured>,
     /// The edge's process id.
     pub pid: u32,
+    /// By which its server tells it from one that another program or configuration started.
+    #[serde(default)]
+    pub mark: u64,
 }

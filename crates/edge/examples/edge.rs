@@ -25,6 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         workers: workers.parse()?,
         takeover: None,
         limits: Limits::default(),
+        mark: 0,
+        trusted: Vec::new(),
+        proxy_protocol: Vec::new(),
+        access_log: None,
         data_dir,
     })?;
     Ok(())

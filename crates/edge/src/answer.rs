@@ -48,7 +48,7 @@ impl Why {
         }
     }
 
-    fn text(&self, host: &str) -> String {
+    pub(crate) fn text(&self, host: &str) -> String {
         match self {
             Why::Refused(Refusal::NoHost) => "the request names no host".to_owned(),
             Why::Refused(Refusal::ManyHosts) => "the request names more than one host".to_owned(),
@@ -70,11 +70,14 @@ impl Why {
     }
 }
 
-/// The answer to a client.
-pub(crate) fn answer(why: &Why, host: &str, active: Active) -> Response<Answer> {
+/// The answer to a client. `id`: of the request, by which it is found in the log.
+pub(crate) fn answer(why: &Why, host: &str, id: Option<&HeaderValue>, active: Active) -> Response<Answer> {
     let mut text = why.text(host);
     if !matches!(why, Why::Proof(_)) {
         text.push('\n');
+        if let Some(id) = id.and_then(|id| id.to_str().ok()) {
+            text.push_str(&format!("request {id}\n"));
+        }
     }
     let mut response = Response::new(Answer::text(Bytes::from(text), Some(active)));
     *response.status_mut() = why.status();
@@ -105,15 +108,21 @@ pub(crate) fn not_here(active: Active) -> Response<Answer> {
 }
 
 /// The answer to another edge: no application answers, and one may have received it, once at most.
-pub(crate) fn lost(why: String, host: &str, active: Active) -> Response<Answer> {
-    let mut response = answer(&Why::Lost(why), host, active);
+pub(crate) fn lost(why: String, host: &str, id: Option<&HeaderValue>, active: Active) -> Response<Answer> {
+    let mut response = answer(&Why::Lost(why), host, id, active);
     response.headers_mut().insert(FAILED, HeaderValue::from_static(ONCE));
     response
 }
 
 /// The answer to another edge: an application may have received it, and will not answer.
-pub(crate) fn failed(why: &Why, fault: Fault, host: &str, active: Active) -> Response<Answer> {
-    let mut response = answer(why, host, active);
+pub(crate) fn failed(
+    why: &Why,
+    fault: Fault,
+    host: &str,
+    id: Option<&HeaderValue>,
+    active: Active,
+) -> Response<Answer> {
+    let mut response = answer(why, host, id, active);
     let how = if fault == Fault::Cut { CUT } else { "1" };
     response.headers_mut().insert(FAILED, HeaderValue::from_static(how));
     response

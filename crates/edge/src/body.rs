@@ -17,6 +17,7 @@ use crate::count::{Account, Fault};
 use crate::instance::Lease;
 use crate::peer;
 use crate::pool::Carrier;
+use crate::record::Record;
 use crate::upload::{BodyError, Upload};
 
 /// The body of an answer.
@@ -24,6 +25,7 @@ use crate::upload::{BodyError, Upload};
 pub(crate) struct Answer {
     kind: Kind,
     owed: Option<Owed>,
+    record: Option<Rc<Record>>,
 }
 
 #[derive(Debug)]
@@ -87,14 +89,29 @@ impl Owed {
 
 impl Answer {
     pub(crate) fn text(text: Bytes, active: Option<Active>) -> Self {
-        Self { kind: Kind::Text(text), owed: Some(Owed::nothing_but(active)) }
+        Self { kind: Kind::Text(text), owed: Some(Owed::nothing_but(active)), record: None }
     }
 
     pub(crate) fn stream(incoming: Incoming, owed: Owed) -> Self {
-        Self { kind: Kind::Stream(incoming), owed: Some(owed) }
+        Self { kind: Kind::Stream(incoming), owed: Some(owed), record: None }
+    }
+
+    /// Is told in the log.
+    pub(crate) fn recorded(mut self, record: Rc<Record>) -> Self {
+        self.record = Some(record);
+        self
+    }
+
+    fn count(&self, data: &Bytes) {
+        if let Some(record) = &self.record {
+            record.note(|line| line.bytes_out += data.len() as u64);
+        }
     }
 
     fn ended(&mut self) {
+        if let Some(record) = self.record.take() {
+            record.end();
+        }
         if let Some(owed) = self.owed.take() {
             owed.pay();
         }
@@ -112,16 +129,27 @@ impl Body for Answer {
         let this = &mut *self;
         match &mut this.kind {
             Kind::Text(text) if text.is_empty() => Poll::Ready(None),
-            Kind::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+            Kind::Text(text) => {
+                let text = std::mem::take(text);
+                this.count(&text);
+                Poll::Ready(Some(Ok(Frame::data(text))))
+            }
             Kind::Stream(incoming) => match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
                 Some(Ok(frame)) => {
-                    if frame.is_trailers() || incoming.is_end_stream() {
+                    let is_last = frame.is_trailers() || incoming.is_end_stream();
+                    if let Some(data) = frame.data_ref() {
+                        this.count(data);
+                    }
+                    if is_last {
                         this.ended();
                     }
                     Poll::Ready(Some(Ok(frame)))
                 }
                 Some(Err(error)) => {
                     debug!(%error, "an answer broke off");
+                    if let Some(record) = &this.record {
+                        record.note(|line| line.error = Some("the answer broke off".into()));
+                    }
                     match this.owed.take().map(|owed| owed.cut(&error)) {
                         // Another edge learns so whose fault it is.
                         Some(Fault::Cut) => Poll::Ready(Some(Err(peer::broken_by_us().into()))),
@@ -158,6 +186,9 @@ impl Drop for Answer {
             // An answer without a body is never polled.
             Kind::Stream(incoming) => incoming.is_end_stream(),
         };
+        if let Some(record) = self.record.take().filter(|_| complete) {
+            record.end();
+        }
         match self.owed.take() {
             Some(owed) if complete => owed.pay(),
             Some(owed) => owed.forget(),

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use temps_core::model::{EnvironmentId, NodeId};
 
-use crate::head::{CLIENT_HOST, ENVIRONMENT, RELEASE, Wishes};
+use crate::head::{ANSWERED_BY, CLIENT_HOST, ENVIRONMENT, RELEASE, Wishes};
 use crate::pick::Ask;
 use crate::upload::{RequestBody, Upload};
 
@@ -27,6 +27,10 @@ pub(crate) struct Call {
     /// An application that receives it twice is in the state of one that receives it once.
     pub(crate) repeatable: bool,
     repeated: bool,
+    /// Tries that failed.
+    pub(crate) retries: u32,
+    /// Whoever answers is to be told.
+    pub(crate) is_logged: bool,
 }
 
 impl Call {
@@ -53,6 +57,8 @@ impl Call {
         Self {
             repeatable: safe_twice && upload.is_none(),
             repeated: false,
+            retries: 0,
+            is_logged: false,
             path: origin_form(uri),
             upgrade: upgrade.filter(|_| wishes.upgrade.is_some()),
             method,
@@ -116,6 +122,9 @@ impl Call {
             Ask::Any => HeaderValue::from_static("any"),
         };
         headers.insert(RELEASE, release);
+        if self.is_logged {
+            headers.insert(ANSWERED_BY, HeaderValue::from_static("?"));
+        }
         request
     }
 

@@ -5,7 +5,7 @@
 //! costs a request nothing.
 
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,9 +22,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use crate::front;
 use crate::keyring::Shown;
+use crate::network::Network;
 use crate::worker::{Known, Worker};
+use crate::{front, proxy};
 
 /// One step of a worker's coarse clock.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
@@ -171,21 +172,23 @@ impl Drop for Active {
 /// Who a client is.
 #[derive(Debug)]
 pub(crate) struct Client {
+    pub(crate) ip: IpAddr,
     /// Its address, as applications are told it.
     pub(crate) address: HeaderValue,
+    /// How it speaks to us: `http` or `https`.
+    pub(crate) scheme: &'static str,
+    /// It is a proxy that is trusted, as are all of these; `None`: it is not.
+    pub(crate) trusted: Option<Arc<[Network]>>,
     /// What it was shown; nothing where its connection has no TLS.
     pub(crate) shown: Option<Arc<Shown>>,
 }
 
 impl Client {
-    pub(crate) fn new(address: IpAddr, shown: Option<Arc<Shown>>) -> Self {
-        let address = HeaderValue::try_from(address.to_canonical().to_string());
-        Self { address: address.expect("an address is visible ASCII"), shown }
-    }
-
-    /// How it came, as applications are told it.
-    pub(crate) fn scheme(&self) -> HeaderValue {
-        HeaderValue::from_static(if self.shown.is_some() { "https" } else { "http" })
+    pub(crate) fn new(ip: IpAddr, scheme: &'static str, trusted: &Arc<[Network]>) -> Self {
+        let ip = ip.to_canonical();
+        let address = HeaderValue::try_from(ip.to_string()).expect("an address is visible ASCII");
+        let is_trusted = trusted.iter().any(|network| network.contains(ip));
+        Self { ip, address, scheme, trusted: is_trusted.then(|| Arc::clone(trusted)), shown: None }
     }
 }
 
@@ -200,16 +203,20 @@ pub(crate) fn admit(worker: &Rc<Worker>) -> Option<(Arc<Connection>, Known)> {
     Some((connection, known))
 }
 
-/// Serves one connection of a client without TLS.
-pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, from: SocketAddr) {
+/// Serves one connection of a client without TLS, or of a load balancer on its behalf.
+pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: IpAddr) {
     let Some((connection, _known)) = admit(&worker) else { return };
-    let first = tokio::select! {
+    let beginning = async {
+        let (ip, early) = who(&worker, &mut stream, peer).await?;
+        Some((ip, first_bytes(&mut stream, early).await?))
+    };
+    let beginning = tokio::select! {
         biased;
-        first = tokio::time::timeout(worker.limits.head, first_bytes(&mut stream)) => first,
+        beginning = tokio::time::timeout(worker.limits.head, beginning) => beginning,
         () = connection.ordered() => return,
     };
-    let Ok(Some(first)) = first else { return };
-    let client = Rc::new(Client::new(from.ip(), None));
+    let Ok(Some((ip, first))) = beginning else { return };
+    let client = Rc::new(Client::new(ip, "http", &worker.shared.trusted));
     let http2 = first.starts_with(PREFACE);
     converse(worker, stream, first, http2, client, connection).await;
 }
@@ -248,18 +255,36 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>
 
 const PREFACE: &[u8] = b"PRI ";
 
-/// What the client sends first: enough to tell HTTP/2 from HTTP/1.
-async fn first_bytes(stream: &mut TcpStream) -> Option<Bytes> {
+/// Who the client is, and what was read from it to find out.
+pub(crate) async fn who(worker: &Worker, stream: &mut TcpStream, peer: IpAddr) -> Option<(IpAddr, Bytes)> {
+    if !worker.shared.proxy_protocol.iter().any(|network| network.contains(peer)) {
+        return Some((peer, Bytes::new()));
+    }
+    match proxy::read(stream).await {
+        Ok((source, early)) => Some((source.unwrap_or(peer), early)),
+        Err(error) => {
+            debug!(%peer, %error, "a connection without a header of the PROXY protocol");
+            None
+        }
+    }
+}
+
+/// What the client sends first: enough to tell HTTP/2 from HTTP/1. `early`: what was read already.
+async fn first_bytes(stream: &mut TcpStream, early: Bytes) -> Option<Bytes> {
+    let is_enough = |bytes: &[u8]| bytes.len() >= PREFACE.len() || !PREFACE.starts_with(bytes);
+    if is_enough(&early) {
+        return Some(early);
+    }
     let mut buffer = [0; 2048];
-    let mut have = 0;
+    let mut have = early.len();
+    buffer[..have].copy_from_slice(&early);
     loop {
         let n = stream.read(&mut buffer[have..]).await.ok()?;
         have += n;
-        let may_be_http2 = have < PREFACE.len() && PREFACE.starts_with(&buffer[..have]);
         if n == 0 {
             return None;
         }
-        if !may_be_http2 {
+        if is_enough(&buffer[..have]) {
             return Some(Bytes::copy_from_slice(&buffer[..have]));
         }
     }

@@ -187,6 +187,7 @@ impl Compiler {
             let instance = Instance {
                 uid: self.next_uid,
                 id: target.instance,
+                release: target.release,
                 address,
                 in_flight: Sharded::new(self.workers),
                 gauge: Arc::clone(gauge),

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::network::Network;
+
 /// Where to listen.
 #[derive(Debug)]
 pub enum Listen {
@@ -62,8 +64,17 @@ pub struct EdgeConfig {
     pub workers: usize,
     /// The socket of a living edge whose listeners this one takes.
     pub takeover: Option<PathBuf>,
+    /// What it reports of itself, so that a server tells it from one with another program or configuration.
+    pub mark: u64,
     /// Times and numbers.
     pub limits: Limits,
+    /// Proxies in front: what they say of the client is passed on to applications. What others say is dropped.
+    pub trusted: Vec<Network>,
+    /// Load balancers in front whose connections must begin with a header of the PROXY protocol, version 1 or 2.
+    /// Those of others never do.
+    pub proxy_protocol: Vec<Network>,
+    /// Where each request of a client is logged when it has ended, as a line of JSON. `None`: nowhere.
+    pub access_log: Option<PathBuf>,
 }
 
 impl EdgeConfig {

@@ -84,6 +84,7 @@ pub(crate) struct Makers {
 #[derive(Debug)]
 pub(crate) struct Control {
     data_dir: PathBuf,
+    mark: u64,
     limits: Limits,
     shared: Arc<Shared>,
     compiler: Compiler,
@@ -110,7 +111,7 @@ pub(crate) struct Control {
 
 impl Control {
     pub(crate) fn new(
-        data_dir: PathBuf,
+        (data_dir, mark): (PathBuf, u64),
         limits: Limits,
         shared: Arc<Shared>,
         makers: Makers,
@@ -120,6 +121,7 @@ impl Control {
     ) -> Self {
         Self {
             data_dir,
+            mark,
             limits,
             shared,
             compiler: makers.compiler,
@@ -315,6 +317,7 @@ impl Control {
             in_flight: self.compiler.in_flight(workers),
             traffic: self.compiler.traffic(),
             pid: std::process::id(),
+            mark: self.mark,
         };
         let before = self.before.as_ref().map(|before| &before.report);
         heard.reports.send_replace(add_up(mine, before, &self.base));

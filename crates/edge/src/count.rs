@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use temps_core::model::{CLASSES, Traffic, class_of};
+use temps_core::model::{CLASSES, EnvironmentId, Traffic, class_of};
 
 use crate::wait::Queue;
 
@@ -95,6 +95,7 @@ impl Meter {
 /// One worker's hand on the counters of an environment.
 #[derive(Debug)]
 pub(crate) struct Account {
+    pub(crate) environment: EnvironmentId,
     meter: Arc<Meter>,
     worker: usize,
     /// Its requests that wait here until somebody is ready.
@@ -102,8 +103,8 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) fn new(meter: Arc<Meter>, worker: usize) -> Self {
-        Self { meter, worker, waiting: Queue::default() }
+    pub(crate) fn new(environment: EnvironmentId, meter: Arc<Meter>, worker: usize) -> Self {
+        Self { environment, meter, worker, waiting: Queue::default() }
     }
 
     fn counts(&self) -> &Counts {

@@ -13,6 +13,7 @@ use crate::count::Account;
 use crate::head::clean_response;
 use crate::instance::Lease;
 use crate::pool::Carrier;
+use crate::record::Record;
 use crate::tunnel;
 use crate::worker::Worker;
 
@@ -23,6 +24,8 @@ pub(crate) struct Delivery {
     pub(crate) carrier: Option<Carrier>,
     pub(crate) lease: Option<Lease>,
     pub(crate) account: Option<Rc<Account>>,
+    /// The client's line in the log, which lasts as long as a tunnel.
+    pub(crate) record: Option<Rc<Record>>,
     pub(crate) active: Active,
 }
 
@@ -32,7 +35,7 @@ pub(crate) fn deliver(
     call: Call,
     delivery: Delivery,
 ) -> Result<Response<Answer>, Active> {
-    let Delivery { mut response, carrier, lease, account, active } = delivery;
+    let Delivery { mut response, carrier, lease, account, record, active } = delivery;
     *response.version_mut() = Version::HTTP_11;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client) = call.upgrade else { return Err(active) };
@@ -43,7 +46,7 @@ pub(crate) fn deliver(
             response.headers_mut().insert(UPGRADE, protocol);
         }
         let upstream = hyper::upgrade::on(&mut response);
-        tunnel::open(worker, client, upstream, tunnel::Held { carrier, lease });
+        tunnel::open(worker, client, upstream, tunnel::Held { carrier, lease, record });
         return Ok(response.map(|_| Answer::text(bytes::Bytes::new(), Some(active))));
     }
     clean_response(response.headers_mut());

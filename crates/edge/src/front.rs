@@ -10,21 +10,25 @@ use std::rc::Rc;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
+use temps_core::model::{InstanceId, NodeId, ReleaseId};
 
-use crate::answer::{Why, answer};
+use crate::answer::Why;
 use crate::asked::{Asked, Refusal};
 use crate::body::Answer;
 use crate::call::Call;
 use crate::client::{Active, Client};
 use crate::count::{Account, Fault};
 use crate::deliver::{Delivery, deliver};
-use crate::head::{CUT, FAILED, ONCE, clean_request, tell_client};
+use crate::head::{ANSWERED_BY, CUT, FAILED, ONCE, clean_request};
 use crate::instance::{self, Lease, Sent};
 use crate::maintenance;
 use crate::peer::Reply;
 use crate::pick::{Ask, Tried};
 use crate::pool::Carrier;
+use crate::record::Record;
 use crate::secure;
+use crate::ticket::Ticket;
+use crate::told::tell;
 use crate::wait::Wait;
 use crate::worker::{Chosen, Worker};
 
@@ -36,45 +40,50 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let version = request.version();
+    let ticket = Ticket::of(&worker, &client, &request);
     let mut response = match Asked::of(&request) {
-        Ok(asked) => match secure::instead(&worker, &client, &asked, request.uri()) {
-            Some(why) => answer(&why, asked.name(), active),
+        Ok(asked) => match secure::instead(&worker, &client, &asked, &request) {
+            Some(why) => ticket.answer(&why, asked.name(), active),
             None => {
                 let hsts = secure::hsts(&worker, &client, &asked, request.uri());
-                let mut response = respond(&worker, &client, &asked, active, request).await;
+                let mut response = respond(&worker, &client, &asked, &ticket, active, request).await;
                 if let Some(seconds) = hsts {
                     secure::insist(&mut response, seconds);
                 }
                 response
             }
         },
-        Err(refusal) => answer(&Why::Refused(refusal), "", active),
+        Err(refusal) => ticket.answer(&Why::Refused(refusal), "", active),
     };
     if worker.closing.get().is_some() && version < Version::HTTP_2 && response.status().as_u16() != 101 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
+    Ok(ticket.begin_answer(response))
 }
 
 async fn respond(
     worker: &Rc<Worker>,
     client: &Client,
     asked: &Asked,
+    ticket: &Ticket,
     active: Active,
     mut request: Request<Incoming>,
 ) -> Response<Answer> {
     let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
     let (parts, incoming) = request.into_parts();
     let mut headers = parts.headers;
-    let wishes = clean_request(&mut headers);
-    tell_client(&mut headers, client, &asked.host);
+    let wishes = clean_request(&mut headers, client);
+    tell(&mut headers, client, &asked.host, &ticket.id);
     let mut call = Call::new(parts.method, &parts.uri, headers, incoming, &wishes, upgrade);
+    if let Some(record) = &ticket.record {
+        record.sent_on(&mut call);
+    }
 
     let mut search = Search::default();
     loop {
         let found = match worker.choose(asked.name(), parts.uri.path(), &call.headers, &search.tried) {
-            Chosen::NotReady => break search.give_up(Why::NotReady, asked.name(), active),
-            Chosen::Unknown => break search.give_up(Why::Unknown, asked.name(), active),
+            Chosen::NotReady => break search.give_up(Why::NotReady, asked, &call, ticket, active),
+            Chosen::Unknown => break search.give_up(Why::Unknown, asked, &call, ticket, active),
             Chosen::Maintenance(notice) => break maintenance::answer(&notice, &call.headers, active),
             Chosen::Nobody(account) => {
                 let go_on =
@@ -85,7 +94,7 @@ async fn respond(
                     search.tried = Tried::default();
                     continue;
                 }
-                break search.give_up(Why::NoInstance(String::new()), asked.name(), active);
+                break search.give_up(Why::NoInstance(String::new()), asked, &call, ticket, active);
             }
             Chosen::Local(account, lease) => {
                 search.account = Some(account);
@@ -98,7 +107,7 @@ async fn respond(
         };
         let Some(found) = found else {
             if search.over {
-                break search.give_up(Why::NoInstance(String::new()), asked.name(), active);
+                break search.give_up(Why::NoInstance(String::new()), asked, &call, ticket, active);
             }
             continue;
         };
@@ -110,15 +119,20 @@ async fn respond(
                 None => account.answered(found.response.status()),
             }
         }
-        let Found { response, carrier, lease } = found;
-        let delivery = Delivery { response, carrier, lease, account, active };
+        if let Some(record) = &ticket.record {
+            search.note(&call, record);
+            found.note(worker, record);
+        }
+        let Found { response, carrier, lease, .. } = found;
+        let record = ticket.record.clone();
+        let delivery = Delivery { response, carrier, lease, account, record, active };
         break match deliver(worker, call, delivery) {
             Ok(response) => response,
             Err(active) => {
                 if let Some(account) = &search.account {
                     account.broke(Fault::Reset);
                 }
-                answer(&Why::BadUpgrade, asked.name(), active)
+                ticket.answer(&Why::BadUpgrade, asked.name(), active)
             }
         };
     }
@@ -129,6 +143,32 @@ struct Found {
     response: Response<Incoming>,
     carrier: Option<Carrier>,
     lease: Option<Lease>,
+    /// The other node whose edge gave it.
+    node: Option<NodeId>,
+}
+
+impl Found {
+    /// Notes who answered.
+    fn note(&self, worker: &Worker, record: &Record) {
+        let headers = self.response.headers();
+        record.note(|line| {
+            line.node = self.node.or_else(|| worker.node());
+            if let Some(lease) = &self.lease {
+                line.release = Some(lease.pool.instance.release);
+                line.instance = Some(lease.pool.instance.id);
+            } else if let Some(by) = headers.get(ANSWERED_BY).and_then(|by| by.to_str().ok()) {
+                let mut numbers = by.split(' ').map(|number| number.parse::<u64>().ok());
+                line.release = numbers.next().flatten().map(ReleaseId);
+                line.instance = numbers.next().flatten().map(InstanceId);
+                let there = numbers.next().flatten().and_then(|n| u32::try_from(n).ok());
+                line.retries += there.unwrap_or(0);
+            }
+            if let Some(how) = headers.get(FAILED) {
+                let how = if how == CUT { "the instance was ended" } else { "the instance broke off" };
+                line.error = Some(format!("{how} before it answered").into());
+            }
+        });
+    }
 }
 
 /// Where a request was already, and what happened there.
@@ -151,7 +191,7 @@ impl Search {
         match instance::send(&lease, call, &worker.shared.retries).await {
             Sent::Answered(response, carrier) => {
                 lease.answered(response.status());
-                return Some(Found { response, carrier, lease: Some(lease) });
+                return Some(Found { response, carrier, lease: Some(lease), node: None });
             }
             Sent::Unsent(why) => {
                 lease.refused();
@@ -162,6 +202,7 @@ impl Search {
             }
         }
         worker.shared.retries.add(worker.index, 1);
+        call.retries += 1;
         self.tried.instances.push(uid);
         None
     }
@@ -182,13 +223,15 @@ impl Search {
                 self.tried.asked.push((forward.link.peer.node, Ask::Any));
             }
             Reply::Sent(Sent::Answered(response, carrier)) => {
-                return Some(Found { response, carrier, lease: None });
+                let node = Some(forward.link.peer.node);
+                return Some(Found { response, carrier, lease: None, node });
             }
             Reply::NotHere => {}
             Reply::Sent(Sent::Unsent(why)) => self.unsent = why,
             Reply::Sent(Sent::Lost(why)) => self.lose(why, Fault::Cut, call),
         }
         worker.shared.retries.add(worker.index, 1);
+        call.retries += 1;
         self.tried.asked.push((forward.link.peer.node, forward.ask));
         None
     }
@@ -201,9 +244,19 @@ impl Search {
         self.lost = Some((why, fault));
     }
 
-    fn give_up(&mut self, why: Why, host: &str, active: Active) -> Response<Answer> {
+    fn give_up(
+        &mut self,
+        why: Why,
+        asked: &Asked,
+        call: &Call,
+        ticket: &Ticket,
+        active: Active,
+    ) -> Response<Answer> {
+        if let Some(record) = &ticket.record {
+            self.note(call, record);
+        }
         if self.by_client {
-            return answer(&Why::Refused(Refusal::BadBody), host, active);
+            return ticket.answer(&Why::Refused(Refusal::BadBody), asked.name(), active);
         }
         let (why, fault) = match self.lost.take() {
             Some((lost, fault)) => (Why::Lost(lost), fault),
@@ -217,6 +270,13 @@ impl Search {
         if let Some(account) = &self.account {
             account.failed(fault);
         }
-        answer(&why, host, active)
+        ticket.answer(&why, asked.name(), active)
+    }
+
+    fn note(&self, call: &Call, record: &Record) {
+        record.note(|line| {
+            line.environment = self.account.as_ref().map(|account| account.environment);
+            line.retries = call.retries;
+        });
     }
 }

@@ -1,26 +1,26 @@
 //! Header lines that may pass, and those that we write.
 //!
-//! What concerns one connection ends here. What tells an application who the client is comes from us alone.
+//! What concerns one connection ends here. What tells an application who the client is comes from us alone, and from
+//! proxies that are trusted.
 //! Lines that begin with `temps-` are between edges: none comes from a client or an application, and
 //! none reaches them.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::client::Client;
+use crate::told::tells_of_client;
 
 pub(crate) const ENVIRONMENT: HeaderName = HeaderName::from_static("temps-environment");
 pub(crate) const RELEASE: HeaderName = HeaderName::from_static("temps-release");
 pub(crate) const CLIENT_HOST: HeaderName = HeaderName::from_static("temps-host");
 pub(crate) const NOT_HERE: HeaderName = HeaderName::from_static("temps-not-here");
 pub(crate) const FAILED: HeaderName = HeaderName::from_static("temps-failed");
+/// An edge that logs asks so who answered, and is told: release, instance, tries that failed.
+pub(crate) const ANSWERED_BY: HeaderName = HeaderName::from_static("temps-answered-by");
 /// In [`FAILED`]: an application may have received the request, but no more than once.
 pub(crate) const ONCE: &str = "once";
 /// In [`FAILED`]: the instance was being stopped.
 pub(crate) const CUT: &str = "cut";
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// What a client wants beyond the exchange itself.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ pub(crate) struct Wishes {
 }
 
 /// From a client's lines to those for an application; all but who the client is.
-pub(crate) fn clean_request(headers: &mut HeaderMap) -> Wishes {
+pub(crate) fn clean_request(headers: &mut HeaderMap, client: &Client) -> Wishes {
     let mut wishes = Wishes::default();
     let mut trailers = false;
     if headers.contains_key(header::UPGRADE) && connection_names(headers, "upgrade") {
@@ -47,7 +47,9 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Wishes {
         wishes.expects = expect.as_bytes().eq_ignore_ascii_case(b"100-continue");
     }
     remove_named_by_connection(headers);
-    remove(headers, |name| is_hop_by_hop(name) || is_ours(name));
+    remove(headers, |name| {
+        is_hop_by_hop(name) || is_never_a_clients(name) || (client.trusted.is_none() && tells_of_client(name))
+    });
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -56,14 +58,6 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Wishes {
         headers.insert(header::UPGRADE, protocol.clone());
     }
     wishes
-}
-
-/// Tells an application who the client is: one line each.
-pub(crate) fn tell_client(headers: &mut HeaderMap, client: &Client, host: &HeaderValue) {
-    headers.insert(header::HOST, host.clone());
-    headers.insert(FORWARDED_FOR, client.address.clone());
-    headers.insert(FORWARDED_PROTO, client.scheme());
-    headers.insert(FORWARDED_HOST, host.clone());
 }
 
 /// From another edge's lines to those for an application: the client's were cleaned where they came in.
@@ -114,15 +108,16 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Lines that applications believe because a proxy wrote them, and what some servers take for them.
-fn is_ours(name: &str) -> bool {
+/// Lines that no client and no proxy may send: those between edges, and what some servers take for others.
+fn is_never_a_clients(name: &str) -> bool {
     if name.contains('_') {
         let name = name.replace('_', "-");
-        return is_ours(&name) || is_hop_by_hop(&name) || matches!(&*name, "content-length" | "host");
+        return is_never_a_clients(&name)
+            || tells_of_client(&name)
+            || is_hop_by_hop(&name)
+            || matches!(&*name, "content-length" | "host");
     }
-    matches!(name, "forwarded" | "x-real-ip" | "proxy")
-        || name.starts_with("x-forwarded-")
-        || name.starts_with("temps-")
+    name == "proxy" || name.starts_with("temps-")
 }
 
 fn lists(value: &HeaderValue, token: &str) -> bool {
@@ -133,7 +128,8 @@ fn connection_names(headers: &HeaderMap, token: &str) -> bool {
     headers.get_all(header::CONNECTION).iter().any(|value| lists(value, token))
 }
 
-/// Removes the lines that `Connection` names, before ours are written.
+/// Removes the lines that `Connection` names, but none that says who the client is: a client could name what a proxy
+/// wrote.
 fn remove_named_by_connection(headers: &mut HeaderMap) {
     let Some(first) = headers.get(header::CONNECTION) else { return };
     let usual = [&b"keep-alive"[..], b"close", b"Keep-Alive", b"upgrade", b"Upgrade"];
@@ -149,6 +145,7 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
         .filter(|name| {
             *name != header::HOST && *name != header::CONTENT_LENGTH && *name != header::CONNECTION
         })
+        .filter(|name| !tells_of_client(name.as_str()))
         .collect();
     for name in named {
         headers.remove(name);
@@ -157,9 +154,15 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use super::{clean_request, clean_response, tell_client};
+    use super::{clean_request, clean_response};
     use crate::client::Client;
     use http::header::{HeaderMap, HeaderName, HeaderValue};
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
+    fn client() -> Client {
+        Client::new(Ipv4Addr::LOCALHOST.into(), "http", &Arc::from([]))
+    }
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         lines.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
@@ -173,56 +176,20 @@ mod tests {
     }
 
     #[test]
-    fn only_we_say_who_the_client_is() {
-        let mut headers = map(&[
-            ("x-forwarded-for", "10.0.0.1"),
-            ("x-forwarded-for", "10.0.0.2"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-prefix", "/admin"),
-            ("x-real-ip", "10.0.0.3"),
-            ("forwarded", "for=1.1.1.1"),
-            ("x_forwarded_for", "9.9.9.9"),
-            ("x-forwarded_for", "9.9.9.8"),
-            ("content_length", "5"),
-            ("transfer_encoding", "chunked"),
-            ("temps-environment", "1"),
-            ("connection", "x-forwarded-for, x-secret, host"),
-            ("x-secret", "1"),
-            ("accept", "*/*"),
-        ]);
-        clean_request(&mut headers);
-        tell_client(
-            &mut headers,
-            &Client::new([192, 0, 2, 7].into(), None),
-            &HeaderValue::from_static("a.test"),
-        );
-        assert_eq!(
-            lines(&headers),
-            [
-                "accept: */*",
-                "host: a.test",
-                "x-forwarded-for: 192.0.2.7",
-                "x-forwarded-host: a.test",
-                "x-forwarded-proto: http",
-            ]
-        );
-    }
-
-    #[test]
     fn a_client_may_change_to_websocket_but_not_to_http2() {
         let mut headers =
             map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), ("te", "trailers, gzip")]);
-        let wishes = clean_request(&mut headers);
+        let wishes = clean_request(&mut headers, &client());
         assert!(wishes.upgrade.is_some());
         assert_eq!(lines(&headers), ["connection: upgrade", "te: trailers", "upgrade: websocket"]);
 
         let mut headers =
             map(&[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "x")]);
-        assert!(clean_request(&mut headers).upgrade.is_none());
+        assert!(clean_request(&mut headers, &client()).upgrade.is_none());
         assert!(headers.is_empty());
 
         let mut headers = map(&[("upgrade", "websocket")]);
-        assert!(clean_request(&mut headers).upgrade.is_none(), "the connection does not name it");
+        assert!(clean_request(&mut headers, &client()).upgrade.is_none(), "the connection does not name it");
     }
 
     #[test]

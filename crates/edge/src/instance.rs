@@ -110,6 +110,7 @@ pub(crate) async fn send(lease: &Lease, call: &mut Call, retries: &Sharded) -> S
             // It was given back, so no byte of it went out.
             Err(error) if error.message().is_some() => {
                 retries.add(pool.worker, 1);
+                call.retries += 1;
             }
             Err(error) => {
                 let why = why_lost(pool, call, &error.into_error());
@@ -119,6 +120,7 @@ pub(crate) async fn send(lease: &Lease, call: &mut Call, retries: &Sharded) -> S
                 }
                 call.note_repeat();
                 retries.add(pool.worker, 1);
+                call.retries += 1;
                 break;
             }
         }

@@ -24,10 +24,11 @@ use crate::call::Call;
 use crate::client::{Active, Connection, Whose, drive};
 use crate::count::Fault;
 use crate::deliver::{Delivery, deliver};
-use crate::head::{CLIENT_HOST, ENVIRONMENT, RELEASE, clean_forwarded};
+use crate::head::{ANSWERED_BY, CLIENT_HOST, ENVIRONMENT, RELEASE, clean_forwarded};
 use crate::identity::{HTTP2, node_of};
-use crate::instance::{self, Sent};
+use crate::instance::{self, Lease, Sent};
 use crate::pick::{Ask, Tried};
+use crate::ticket::REQUEST_ID;
 use crate::worker::Worker;
 
 /// How long another edge's handshake may take.
@@ -78,17 +79,19 @@ async fn answer(
     let mut headers = parts.headers;
     let host = headers.remove(CLIENT_HOST).unwrap_or_else(|| HeaderValue::from_static(""));
     let name = String::from_utf8_lossy(host.as_bytes()).into_owned();
+    let is_logged = headers.contains_key(ANSWERED_BY);
     let wishes = clean_forwarded(&mut headers);
     headers.insert(HOST, host);
     let mut call = Call::new(parts.method, &parts.uri, headers, incoming, &wishes, upgrade);
 
+    let id = call.headers.get(REQUEST_ID).cloned();
     let mut tried = Tried::default();
     let mut lost = None;
     let mut response = loop {
         let Some(lease) = worker.choose_for_peer(environment, ask, &tried) else {
             break match lost {
                 // The first loss is the only one that leads here: what is lost again ends the search.
-                Some(why) => lost_once(why, &name, active),
+                Some(why) => lost_once(why, &name, id.as_ref(), active),
                 None => not_here(active),
             };
         };
@@ -96,26 +99,40 @@ async fn answer(
         match instance::send(&lease, &mut call, &worker.shared.retries).await {
             Sent::Answered(response, carrier) => {
                 lease.answered(response.status());
-                let delivery = Delivery { response, carrier, lease: Some(lease), account: None, active };
-                break deliver(&worker, call, delivery)
-                    .unwrap_or_else(|active| failed(&Why::BadUpgrade, Fault::Reset, &name, active));
+                let by = is_logged.then(|| answered_by(&lease, &call));
+                let delivery =
+                    Delivery { response, carrier, lease: Some(lease), account: None, record: None, active };
+                let mut delivered = deliver(&worker, call, delivery).unwrap_or_else(|active| {
+                    failed(&Why::BadUpgrade, Fault::Reset, &name, id.as_ref(), active)
+                });
+                if let Some(Ok(by)) = by.map(HeaderValue::try_from) {
+                    delivered.headers_mut().insert(ANSWERED_BY, by);
+                }
+                break delivered;
             }
             Sent::Unsent(_) => lease.refused(),
             Sent::Lost(why) => {
                 let fault = lease.lost(call.is_broken_by_client());
                 if !call.may_repeat() {
-                    break failed(&Why::Lost(why), fault, &name, active);
+                    break failed(&Why::Lost(why), fault, &name, id.as_ref(), active);
                 }
                 call.note_repeat();
                 lost = Some(why);
             }
         }
         worker.shared.retries.add(worker.index, 1);
+        call.retries += 1;
     };
     if worker.closing.get().is_some() && version < Version::HTTP_2 && response.status().as_u16() != 101 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
+}
+
+/// What the edge that asked notes in its log.
+fn answered_by(lease: &Lease, call: &Call) -> String {
+    let instance = &lease.pool.instance;
+    format!("{} {} {}", instance.release.0, instance.id.0, call.retries)
 }
 
 fn asked(headers: &HeaderMap) -> Option<(EnvironmentId, Ask)> {

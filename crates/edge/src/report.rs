@@ -102,8 +102,9 @@ pub(crate) fn news(report: &EdgeReport, told: &EdgeReport) -> EdgeReport {
 
 /// Takes news in: what was not told again is as it was.
 pub(crate) fn take_in(told: &mut EdgeReport, news: EdgeReport) {
-    let EdgeReport { index, version, in_flight, traffic, pid } = news;
-    (told.index, told.version, told.in_flight, told.pid) = (index, version, in_flight, pid);
+    let EdgeReport { index, version, in_flight, traffic, pid, mark } = news;
+    (told.index, told.version, told.in_flight) = (index, version, in_flight);
+    (told.pid, told.mark) = (pid, mark);
     for (id, measured) in traffic {
         if measured == Measured::default() {
             told.traffic.remove(&id);

@@ -28,7 +28,7 @@ use crate::keyring::{Keyring, Smith};
 use crate::listen::{Sockets, bind, bind_secure};
 use crate::table::{Swap, Uptime};
 use crate::worker::{Shared, Worker};
-use crate::{identity, owner, secure, store};
+use crate::{identity, log, owner, secure, store};
 
 /// What the control thread tells a worker.
 #[derive(Debug)]
@@ -65,7 +65,11 @@ pub(crate) type Worked = mpsc::UnboundedSender<Order>;
 /// # Errors
 /// Where it cannot start; see [`EdgeError`].
 pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
-    let EdgeConfig { data_dir, socket, http, https, peer, identity, workers, takeover, mut limits } = config;
+    let EdgeConfig { data_dir, socket, http, https, peer, identity, workers, takeover, mut limits, .. } =
+        config;
+    let (trusted, proxy_protocol) = (config.trusted.into(), config.proxy_protocol);
+    // Dropped last: everybody has logged by then.
+    let (log, _writing) = config.access_log.map(log::start).transpose()?.unzip();
     limits.connections = limits.connections.min(descriptors() / 3).max(1);
     let tls = identity::load(&identity)?;
     let (mut estate, mut predecessor) = match &takeover {
@@ -96,6 +100,9 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
         retries: Sharded::new(workers),
         heard: AtomicBool::new(false),
         tls,
+        trusted,
+        proxy_protocol,
+        log,
     });
     let mut compiler = Compiler::new(workers, Uptime::start(), news);
     let first = table.as_ref().map(|table| compiler.compile(table));
@@ -136,7 +143,15 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
     }
     info!(workers, index = table.as_ref().map_or(0, |table| table.index), "edge started");
 
-    let control = Control::new(data_dir, limits, shared, Makers { compiler, smith }, orders, kept, events);
+    let control = Control::new(
+        (data_dir, config.mark),
+        limits,
+        shared,
+        Makers { compiler, smith },
+        orders,
+        kept,
+        events,
+    );
     let runtime = runtime().map_err(failed)?;
     let result = runtime.block_on(control.run(inbox, table.zip(first), before));
     drop(runtime);
@@ -321,8 +336,8 @@ async fn accept(worker: Rc<Worker>, listener: Rc<TcpListener>, kind: Kind) {
         };
         match accepted {
             Ok((stream, from)) => match kind {
-                Kind::Client => drop(spawn_local(client::serve(Rc::clone(&worker), stream, from))),
-                Kind::Secure => drop(spawn_local(secure::serve(Rc::clone(&worker), stream, from))),
+                Kind::Client => drop(spawn_local(client::serve(Rc::clone(&worker), stream, from.ip()))),
+                Kind::Secure => drop(spawn_local(secure::serve(Rc::clone(&worker), stream, from.ip()))),
                 Kind::Edge => drop(spawn_local(owner::serve(Rc::clone(&worker), stream))),
             },
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -1,14 +1,18 @@
 //! Clients with TLS: which certificate a connection is shown, and what is answered about it.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{Entry, HeaderValue, STRICT_TRANSPORT_SECURITY};
-use http::{Response, Uri};
+use http::{Request, Response, Uri};
 use rustls::ServerConfig;
 use rustls::server::{Acceptor, ClientHello};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tracing::{debug, warn};
@@ -19,6 +23,7 @@ use crate::body::Answer;
 use crate::client::{self, Client};
 use crate::identity::HTTP2;
 use crate::keyring::{ACME, Shown, proof};
+use crate::told::PROTO;
 use crate::worker::Worker;
 
 /// How a handshake goes on.
@@ -30,15 +35,17 @@ enum Showing {
 }
 
 /// Serves one connection of a client with TLS.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr) {
+pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: IpAddr) {
     let Some((connection, _known)) = client::admit(&worker) else { return };
     let handshake = async {
+        let Some((ip, early)) = client::who(&worker, &mut stream, peer).await else { return Ok(None) };
+        let stream = Early { early, stream };
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let showing = showing(&worker, &start.client_hello());
         Ok::<_, std::io::Error>(match showing {
             Showing::Certificate(shown) => {
                 let stream = start.into_stream(Arc::clone(&shown.config)).await?;
-                Some((stream, shown))
+                Some((stream, ip, shown))
             }
             Showing::Proof(config) | Showing::Nothing(config) => {
                 drop(start.into_stream(config).await?);
@@ -51,15 +58,64 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAdd
         shaken = tokio::time::timeout(worker.limits.head, handshake) => shaken,
         () = connection.ordered() => return,
     };
-    let (stream, shown) = match shaken {
+    let (stream, ip, shown) = match shaken {
         Ok(Ok(Some(shaken))) => shaken,
         Ok(Ok(None)) => return,
         Ok(Err(error)) => return debug!(%error, "a client's handshake failed"),
         Err(_) => return debug!("a client's handshake took too long"),
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-    let client = Rc::new(Client::new(from.ip(), Some(shown)));
-    client::converse(worker, stream, Bytes::new(), http2, client, connection).await;
+    let mut client = Client::new(ip, "https", &worker.shared.trusted);
+    client.shown = Some(shown);
+    client::converse(worker, stream, Bytes::new(), http2, Rc::new(client), connection).await;
+}
+
+/// A connection of which something was read already.
+#[derive(Debug)]
+struct Early {
+    early: Bytes,
+    stream: TcpStream,
+}
+
+impl AsyncRead for Early {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let n = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early.split_to(n));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Early {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
 }
 
 fn showing(worker: &Worker, hello: &ClientHello<'_>) -> Showing {
@@ -89,8 +145,13 @@ const CLUSTER: &str = "/.well-known/temps-cluster/";
 const QUESTION_MAX: usize = 64;
 
 /// What is answered before anybody is asked.
-pub(crate) fn instead(worker: &Worker, client: &Client, asked: &Asked, uri: &Uri) -> Option<Why> {
-    let host = asked.name();
+pub(crate) fn instead<B>(
+    worker: &Worker,
+    client: &Client,
+    asked: &Asked,
+    request: &Request<B>,
+) -> Option<Why> {
+    let (host, uri) = (asked.name(), request.uri());
     if let Some(token) = uri.path().strip_prefix(CHALLENGES)
         && let Some(authorization) = worker.challenge(host, |challenge| challenge.token == token)
     {
@@ -106,6 +167,10 @@ pub(crate) fn instead(worker: &Worker, client: &Client, asked: &Asked, uri: &Uri
         return (!shown.covers(host)).then_some(Why::OtherHost);
     }
     let port = worker.https?;
+    // Where a trusted proxy has taken the TLS off, it was there.
+    if client.trusted.is_some() && request.headers().get(PROTO).is_some_and(|proto| proto == "https") {
+        return None;
+    }
     let keyring = worker.keyring();
     if keyring.is_empty() || !worker.route(host, uri.path(), |route| route.redirect).unwrap_or(false) {
         return None;

@@ -87,6 +87,7 @@ pub(crate) struct Instance {
     /// Unique in this process.
     pub(crate) uid: u64,
     pub(crate) id: InstanceId,
+    pub(crate) release: ReleaseId,
     pub(crate) address: SocketAddr,
     pub(crate) in_flight: Sharded,
     /// What it and others of its release did.

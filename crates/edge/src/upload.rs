@@ -4,7 +4,7 @@
 //! because that edge may answer "not here". It says so before it reads anything, so it has then received
 //! no more than the window it first granted: what was sent beyond that proves that it accepted.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -89,6 +89,8 @@ pub(crate) struct Upload {
     begun: Cell<bool>,
     ended: Cell<bool>,
     failed: Cell<bool>,
+    /// Bytes that were read, where somebody wants to know.
+    received: OnceCell<Rc<Cell<u64>>>,
     pub(crate) gate: Option<Arc<Gate>>,
 }
 
@@ -105,8 +107,14 @@ impl Upload {
             begun: Cell::new(false),
             ended: Cell::new(false),
             failed: Cell::new(false),
+            received: OnceCell::new(),
             gate: expects.then(Arc::default),
         }))
+    }
+
+    /// Counts the bytes that are read from here on.
+    pub(crate) fn received(&self) -> Rc<Cell<u64>> {
+        Rc::clone(self.received.get_or_init(Rc::default))
     }
 
     /// A new reader, from the beginning. The one before reads no more.
@@ -205,6 +213,9 @@ impl Upload {
         };
         match frame {
             Some(Ok(frame)) => {
+                if let (Some(received), Some(data)) = (self.received.get(), frame.data_ref()) {
+                    received.set(received.get() + data.len() as u64);
+                }
                 if let Some(record) = record {
                     if let Some(data) = frame.data_ref() {
                         record.last = data.len();

@@ -22,12 +22,15 @@ use crate::count::{Account, Sharded};
 use crate::identity::Tls;
 use crate::instance::Lease;
 use crate::keyring::Keyring;
+use crate::log::Log;
 use crate::maintenance;
+use crate::network::Network;
 use crate::peer::{self, PeerLink};
 use crate::pick::{self, Ask, Pick, Tried, Trust};
 use crate::pool::Pool;
 use crate::sticky::Lean;
 use crate::table::{Awaiting, Compiled, Instance, Left, Peer, Route, Swap};
+use crate::ticket::Ids;
 
 /// How long a table is not acknowledged because a request that chose by the one before has not heard
 /// from the other node yet.
@@ -56,6 +59,12 @@ pub(crate) struct Shared {
     /// Whether a server keeps the table up to date.
     pub(crate) heard: AtomicBool,
     pub(crate) tls: Tls,
+    /// Proxies whose word on the client is believed.
+    pub(crate) trusted: Arc<[Network]>,
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: Vec<Network>,
+    /// Where requests are logged, if they are.
+    pub(crate) log: Option<Log>,
 }
 
 /// A table that waits to be acknowledged.
@@ -74,6 +83,7 @@ pub(crate) struct Worker {
     pub(crate) limits: Limits,
     pub(crate) ticks: Ticks,
     pub(crate) http2: http2::Builder<Spawn>,
+    pub(crate) ids: Ids,
     table: RefCell<Option<Arc<Compiled>>>,
     pools: RefCell<HashMap<u64, Rc<Pool>>>,
     accounts: RefCell<HashMap<EnvironmentId, Rc<Account>>>,
@@ -148,6 +158,7 @@ impl Worker {
             limits,
             ticks: Ticks::default(),
             http2,
+            ids: Ids::new(),
             table: RefCell::default(),
             pools: RefCell::default(),
             accounts: RefCell::default(),
@@ -238,6 +249,11 @@ impl Worker {
         Some(self.lease(instance))
     }
 
+    /// Of the table that is served.
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        self.table.borrow().as_ref().map(|table| table.node)
+    }
+
     fn lease(&self, instance: &Arc<Instance>) -> Lease {
         let mut pools = self.pools.borrow_mut();
         let pool = pools
@@ -248,9 +264,9 @@ impl Worker {
 
     fn account(&self, route: &Route) -> Rc<Account> {
         let mut accounts = self.accounts.borrow_mut();
-        let account = accounts
-            .entry(route.environment)
-            .or_insert_with(|| Rc::new(Account::new(Arc::clone(&route.meter), self.index)));
+        let account = accounts.entry(route.environment).or_insert_with(|| {
+            Rc::new(Account::new(route.environment, Arc::clone(&route.meter), self.index))
+        });
         Rc::clone(account)
     }
 

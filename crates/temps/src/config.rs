@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use temps_cli::file::parse_duration;
+use temps_edge::Network;
 use temps_raft::Timings;
 
 use runtime::RawDocker;
@@ -50,6 +51,11 @@ pub(crate) struct RawEdge {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) advertise: Option<String>,
     pub(crate) workers: Option<usize>,
+    #[serde(default)]
+    pub(crate) trusted: Vec<String>,
+    #[serde(default)]
+    pub(crate) proxy_protocol: Vec<String>,
+    pub(crate) access_log: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,6 +100,12 @@ pub(crate) struct Config {
     /// `host:port` under which other edges reach `edge_peer`.
     pub(crate) edge_advertise: String,
     pub(crate) edge_workers: usize,
+    /// Proxies that are believed what they say of a client.
+    pub(crate) edge_trusted: Vec<Network>,
+    /// Load balancers whose connections begin with a header of the PROXY protocol.
+    pub(crate) edge_proxy_protocol: Vec<Network>,
+    /// Where each request is logged.
+    pub(crate) edge_access_log: Option<PathBuf>,
     pub(crate) timings: Timings,
     /// Silence after which the leader counts a node as lost.
     pub(crate) lease: Duration,
@@ -154,6 +166,9 @@ pub(crate) fn resolve(raw: Raw) -> Result<Config> {
         edge_peer,
         edge_advertise,
         edge_workers,
+        edge_trusted: networks("edge.trusted", &raw.edge.trusted)?,
+        edge_proxy_protocol: networks("edge.proxy_protocol", &raw.edge.proxy_protocol)?,
+        edge_access_log: absolute("edge.access_log", raw.edge.access_log)?,
         timings,
         lease,
     })
@@ -174,6 +189,19 @@ fn advertised(key: &str, given: Option<String>, listen: SocketAddr) -> Result<St
             )
         }
         None => Ok(listen.to_string()),
+    }
+}
+
+fn networks(key: &str, given: &[String]) -> Result<Vec<Network>> {
+    given.iter().map(|text| text.parse().with_context(|| format!("{key} has {text:?}"))).collect()
+}
+
+fn absolute(key: &str, given: Option<PathBuf>) -> Result<Option<PathBuf>> {
+    match given {
+        Some(path) if !path.is_absolute() => {
+            bail!("{key} must be an absolute path such as \"/var/log/temps/access.log\", not {path:?}")
+        }
+        given => Ok(given),
     }
 }
 
@@ -288,6 +316,12 @@ mod tests {
             ("nane = 'a'", "unknown field `nane`"),
             ("name = 'a'\nadvertise = 'x'", "must be host:port"),
             ("name = 'a'\nadvertise = 'x:1'\nports = '80-90'", "above 1023"),
+            ("name = 'a'\nadvertise = 'x:1'\n[edge]\ntrusted = ['10.0.0.1/8']", "edge.trusted has"),
+            (
+                "name = 'a'\nadvertise = 'x:1'\n[edge]\nproxy_protocol = ['lb']",
+                "edge.proxy_protocol has \"lb\"",
+            ),
+            ("name = 'a'\nadvertise = 'x:1'\n[edge]\naccess_log = 'access.log'", "absolute path"),
             ("name = 'a'\nadvertise = 'x:1'\n[edge]\nhttps = '443'", "or \"off\", not \"443\""),
             ("name = 'a'\nadvertise = 'x:1'\n[raft]\nelection = '10ms-20ms'", "twice raft.heartbeat"),
             ("name = 'a'\nadvertise = 'x:1'\n[cluster]\nlease = '100ms'", "twice the longest election"),

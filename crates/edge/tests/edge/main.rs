@@ -1,6 +1,8 @@
 //! Edges with real sockets, between clients and applications that are no more than bytes.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod broken;
 #[cfg(test)]
 mod corpus;
@@ -18,6 +20,8 @@ mod hosts;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod ids;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod link;
@@ -25,6 +29,8 @@ mod link;
 mod maintenance;
 #[cfg(test)]
 mod nearby;
+#[cfg(test)]
+mod proxied;
 #[cfg(test)]
 mod retries;
 #[cfg(test)]

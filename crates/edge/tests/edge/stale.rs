@@ -37,7 +37,7 @@ async fn an_edge_that_knows_only_an_old_release_still_serves() {
     second.serve(6, table(vec![], vec![], &[&stale, &third])).await;
     let answer = get(stale.http, HOST, "/").await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
-    assert_eq!(answer.text(), "no instance of a.test is ready\n");
+    assert!(answer.text().starts_with("no instance of a.test is ready\n"), "{}", answer.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

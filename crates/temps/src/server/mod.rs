@@ -207,7 +207,8 @@ impl Node {
         shutdown: &CancellationToken,
     ) -> Result<JoinSet<Result<()>>> {
         let ledger: Arc<dyn Ledger> = Arc::new(self.ledger.clone());
-        let link = Arc::new(edge::start(&self.config)?);
+        let (link, mark) = edge::start(&self.config)?;
+        let link = Arc::new(link);
         let pid_file = self.config.data_dir.join("edge.pid");
         let store = Arc::new(Store::open(self.config.data_dir.join("artifacts"))?);
         let running = runtime::open(&self.config, &self.identity, &self.runtime, &store).await?;
@@ -249,6 +250,7 @@ impl Node {
         enter::found(self, entrance).await?;
         parts.spawn(enter::stay_member(self, entrance, shutdown.clone()));
         parts.spawn(edge::note_pid(link.reports(), pid_file, shutdown.clone()));
+        parts.spawn(edge::keep_current(Arc::clone(&link), mark, shutdown.clone()));
         let seal = Seal::of(&self.identity);
         let (id, token) = (self.id(), shutdown.clone());
         parts.spawn(publish::publish(id, Arc::clone(&ledger), link, seal, local, hands, token));

@@ -128,7 +128,8 @@ impl Conversation {
             }
             self.more().await?;
         };
-        let raw = String::from_utf8(self.buffer.drain(..at).collect()).unwrap();
+        let raw = String::from_utf8_lossy(&self.buffer[..at]).into_owned();
+        self.buffer.drain(..at);
         let mut words = raw.split(' ');
         let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
         let head = Head { raw, method, path };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use temps_core::model::{Counts, Endpoint, EnvironmentId, InstanceId, Measured, NodeId, ReleaseId, Traffic};
 use temps_core::table::{Choice, EdgeReport, Peer, Route, Table, Target};
-use temps_edge::{EdgeConfig, EdgeError, Limits, Link, LinkOptions, Listen};
+use temps_edge::{EdgeConfig, EdgeError, Limits, Link, LinkOptions, Listen, Network};
 use tokio::net::UnixStream;
 
 use super::{App, Authority, PATIENCE, until};
@@ -37,13 +37,24 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     pub(crate) limits: Limits,
     pub(crate) directory: Option<Arc<TempDir>>,
+    pub(crate) trusted: Vec<Network>,
+    pub(crate) proxy_protocol: Vec<Network>,
+    pub(crate) access_log: Option<PathBuf>,
 }
 
 impl Plan {
     pub(crate) fn node(node: u64) -> Self {
         // Tests of what nobody answers need not wait long for it.
         let limits = Limits { wait: Duration::from_millis(200), ..Limits::default() };
-        Self { node, workers: 2, limits, directory: None }
+        Self {
+            node,
+            workers: 2,
+            limits,
+            directory: None,
+            trusted: Vec::new(),
+            proxy_protocol: Vec::new(),
+            access_log: None,
+        }
     }
 
     pub(crate) async fn start(self, authority: &Authority) -> Edge {
@@ -57,6 +68,9 @@ impl Plan {
         config.peer = Listen::Bound(peer);
         config.workers = self.workers;
         config.limits = self.limits;
+        config.trusted = self.trusted;
+        config.proxy_protocol = self.proxy_protocol;
+        config.access_log = self.access_log;
         let mut edge = Edge {
             node: self.node,
             http: at_http,
@@ -85,6 +99,10 @@ pub(crate) fn config_in(directory: PathBuf) -> EdgeConfig {
         workers: 2,
         takeover: None,
         limits: Limits::default(),
+        mark: 0,
+        trusted: Vec::new(),
+        proxy_protocol: Vec::new(),
+        access_log: None,
     }
 }
 
