@@ -161,6 +161,20 @@ lease = "{lease}"
         )
     }
 
+    /// Adds lines to a section of its configuration, for its next start.
+    ///
+    /// # Errors
+    /// When it has no such section, or cannot be written.
+    pub fn configure(&self, section: &str, lines: &str) -> Result {
+        let text = fs::read_to_string(self.config())?;
+        let head = format!("[{section}]\n");
+        if !text.contains(&head) {
+            return Err(Trouble::new(format!("{} has no [{section}]", self.name)));
+        }
+        fs::write(self.config(), text.replacen(&head, &format!("{head}{lines}\n"), 1))?;
+        Ok(())
+    }
+
     /// Its data directory.
     #[must_use]
     pub fn dir(&self) -> &Path {

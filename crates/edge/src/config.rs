@@ -31,6 +31,8 @@ pub struct Limits {
     pub connections: usize,
     /// How long an edge that stops finishes its requests.
     pub drain: Duration,
+    /// The same where another edge has taken over: it costs nobody anything, and cuts no WebSocket before.
+    pub retire: Duration,
 }
 
 impl Default for Limits {
@@ -41,6 +43,7 @@ impl Default for Limits {
             wait: Duration::from_secs(10),
             connections: 65_536,
             drain: Duration::from_secs(30),
+            retire: Duration::from_secs(60 * 60),
         }
     }
 }

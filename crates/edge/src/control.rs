@@ -198,7 +198,8 @@ impl Control {
             if happened || Instant::now() >= self.next_report {
                 self.report();
             }
-            if self.running == 0 {
+            // The one before counts what it finishes through this one.
+            if self.running == 0 && self.before.is_none() {
                 // The last report must reach the server before the connection ends with this runtime.
                 if let Some(Heard { reports, conversation, .. }) = self.heard.take() {
                     drop(reports);
@@ -374,7 +375,7 @@ impl Control {
     fn retire(&mut self) {
         info!("another edge has taken over");
         self.stop_listening();
-        self.stop(self.limits.drain, Waiting::Inherited);
+        self.stop(self.limits.retire, Waiting::Inherited);
     }
 
     /// Feeds the edge before this one, and hears it, until it has finished.

@@ -2,6 +2,7 @@
 
 mod domains;
 mod drain;
+mod edges;
 mod remove;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
         ("an_exclusive_process_moves_and_never_runs_twice", drain::exclusive),
         ("what_cannot_be_drained_or_removed_says_why", remove::refused),
         ("a_removed_node_stays_away", remove::stale),
+        ("an_edge_is_renewed_with_its_server_and_fails_no_request", edges::renewed),
         ("certificates_are_ordered_and_renewed_whoever_leads", domains::ordered),
         ("a_name_is_shown_by_tls_where_http_does_not_arrive", domains::by_tls),
         ("a_given_certificate_is_shown_by_every_node", domains::given),

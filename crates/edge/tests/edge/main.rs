@@ -12,6 +12,7 @@ mod counts;
 mod disk;
 #[cfg(test)]
 mod ejection;
+#[cfg(test)]
 mod ended;
 #[cfg(test)]
 mod forwarding;
