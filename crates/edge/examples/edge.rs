@@ -23,7 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         peer: Listen::At(peer.parse()?),
         workers: workers.parse()?,
         takeover: None,
-        limits: Limits::default(),
+        // All load comes from one address.
+        limits: Limits { per_address: usize::MAX, ..Limits::default() },
         data_dir,
     })?;
     Ok(())

@@ -32,6 +32,7 @@ impl Why {
         match self {
             Why::Refused(Refusal::Connect) => StatusCode::METHOD_NOT_ALLOWED,
             Why::Refused(Refusal::Coding) => StatusCode::NOT_IMPLEMENTED,
+            Why::Refused(Refusal::SlowBody) => StatusCode::REQUEST_TIMEOUT,
             Why::Refused(_) => StatusCode::BAD_REQUEST,
             Why::NotReady | Why::NoInstance(_) => StatusCode::SERVICE_UNAVAILABLE,
             Why::Unknown => StatusCode::NOT_FOUND,
@@ -48,6 +49,7 @@ impl Why {
             Why::Refused(Refusal::BadTarget) => "the target of the request is no path".to_owned(),
             Why::Refused(Refusal::Coding) => "of transfer codings this server knows chunked alone".to_owned(),
             Why::Refused(Refusal::BadBody) => "the body of the request cannot be read".to_owned(),
+            Why::Refused(Refusal::SlowBody) => "the body of the request stopped on the way".to_owned(),
             Why::NotReady => "this node has just started and does not know its applications yet".to_owned(),
             Why::Unknown => format!("no application is served at {host} and this path"),
             Why::NoInstance(detail) if detail.is_empty() => format!("no instance of {host} is ready"),

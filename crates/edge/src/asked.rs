@@ -27,6 +27,8 @@ pub(crate) enum Refusal {
     Coding,
     /// Its body is not what its lines say.
     BadBody,
+    /// Its body stopped on the way.
+    SlowBody,
 }
 
 impl Asked {

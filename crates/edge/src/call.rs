@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use temps_core::model::{EnvironmentId, NodeId};
 
+use crate::asked::Refusal;
 use crate::head::{CLIENT_HOST, ENVIRONMENT, RELEASE, Wishes};
 use crate::pick::Ask;
 use crate::upload::{RequestBody, Upload};
@@ -66,9 +67,10 @@ impl Call {
         self.repeatable && !self.repeated
     }
 
-    /// The client broke off its request: then nobody else is to blame.
-    pub(crate) fn is_broken_by_client(&self) -> bool {
-        self.upload.as_ref().is_some_and(|upload| upload.failed())
+    /// The client broke off its request, or never ended it: then nobody else is to blame.
+    pub(crate) fn broken_by_client(&self) -> Option<Refusal> {
+        let upload = self.upload.as_ref().filter(|upload| upload.failed())?;
+        Some(if upload.stopped() { Refusal::SlowBody } else { Refusal::BadBody })
     }
 
     pub(crate) fn note_repeat(&mut self) {

@@ -22,6 +22,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tracing::debug;
 
+use crate::callers::Caller;
 use crate::front;
 use crate::worker::Worker;
 
@@ -68,6 +69,9 @@ pub(crate) struct Connection {
     phase: AtomicU8,
     since: AtomicU32,
     requests: AtomicU32,
+    /// Requests that were answered, and those that the client gave up before.
+    answered: AtomicU32,
+    given_up: AtomicU32,
     pub(crate) http2: AtomicBool,
     whose: Whose,
     order: AtomicU8,
@@ -82,6 +86,8 @@ impl Connection {
             phase: AtomicU8::new(IDLE),
             since: AtomicU32::new(ticks.now()),
             requests: AtomicU32::new(0),
+            answered: AtomicU32::new(0),
+            given_up: AtomicU32::new(0),
             http2: AtomicBool::new(false),
             order: AtomicU8::new(0),
             waker: AtomicWaker::new(),
@@ -110,6 +116,16 @@ impl Connection {
     /// It has to make room for another, unless it is about to be used.
     pub(crate) fn make_room(&self) {
         self.order(FINISH);
+    }
+
+    /// A client that asks and does not want the answer, again and again, makes work for others at no cost of its
+    /// own. It may connect anew.
+    fn give_up(&self) {
+        let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
+        let client = self.whose == Whose::Client && self.http2.load(Ordering::Relaxed);
+        if client && given_up >= MOST_GIVEN_UP && given_up > self.answered.load(Ordering::Relaxed) {
+            self.order(if given_up < 2 * MOST_GIVEN_UP { FINISH } else { END });
+        }
     }
 
     /// Waits until it is ordered to end; for a client that has not said anything yet.
@@ -144,25 +160,41 @@ impl Connection {
     }
 }
 
+/// So many requests a client may give up on one connection of HTTP/2, unless more were answered.
+const MOST_GIVEN_UP: u32 = 1_000;
+
 /// How long an idle connection stays open while the edge is about to stop: 5 s.
 const LINGER: u32 = 20;
 
 /// A request under way on a connection, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Active(Arc<Connection>);
+pub(crate) struct Active {
+    connection: Arc<Connection>,
+    answered: bool,
+}
 
 impl Active {
     pub(crate) fn begin(connection: &Arc<Connection>) -> Self {
         connection.requests.fetch_add(1, Ordering::Relaxed);
         connection.phase.store(BUSY, Ordering::Relaxed);
-        Self(Arc::clone(connection))
+        Self { connection: Arc::clone(connection), answered: false }
+    }
+
+    /// The client has its answer.
+    pub(crate) fn answered(&mut self) {
+        self.answered = true;
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        if self.0.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.enter(IDLE);
+        if self.connection.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.connection.enter(IDLE);
+        }
+        if self.answered {
+            self.connection.answered.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.connection.give_up();
         }
     }
 }
@@ -174,11 +206,22 @@ pub(crate) struct Client {
     pub(crate) address: HeaderValue,
 }
 
+/// Whether there is room for a connection, and that it takes some.
+fn admit(worker: &Worker, from: SocketAddr) -> Option<Caller> {
+    let caller = worker.shared.callers.admit(from.ip(), worker.limits.per_address);
+    if caller.is_none() {
+        debug!(%from, "too many connections of one address");
+    }
+    let room = caller.is_some() && worker.make_room();
+    if caller.is_some() && !room {
+        debug!("too many connections, and all are in use");
+    }
+    caller.filter(|_| room)
+}
+
 /// Serves one connection of a client.
 pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, from: SocketAddr) {
-    if !worker.make_room() {
-        return debug!("too many connections, and all are in use");
-    }
+    let Some(caller) = admit(&worker, from) else { return };
     let connection = Arc::new(Connection::new(Whose::Client, worker.ticks.clone()));
     let _known = worker.know(&connection);
     let first = tokio::select! {
@@ -193,7 +236,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, from: Socke
     connection.http2.store(http2, Ordering::Relaxed);
     connection.enter(if http2 { IDLE } else { HEAD });
 
-    let io = ClientIo { io: TokioIo::new(stream), first, connection: Arc::clone(&connection) };
+    let io =
+        ClientIo { io: TokioIo::new(stream), first, connection: Arc::clone(&connection), _caller: caller };
     let state = Arc::clone(&connection);
     let of_client = Rc::clone(&worker);
     let service = service_fn(move |request| {
@@ -299,6 +343,8 @@ struct ClientIo {
     io: TokioIo<TcpStream>,
     first: Bytes,
     connection: Arc<Connection>,
+    /// A tunnel counts, too.
+    _caller: Caller,
 }
 
 impl hyper::rt::Read for ClientIo {

@@ -18,7 +18,7 @@ use crate::call::Call;
 use crate::client::{Active, Client};
 use crate::count::{Account, Fault};
 use crate::deliver::{Delivery, deliver};
-use crate::head::{CUT, FAILED, ONCE, clean_request, tell_client};
+use crate::head::{CUT, FAILED, ONCE, clean_request, is_grpc, tell_client};
 use crate::instance::{self, Lease, Sent};
 use crate::peer::Reply;
 use crate::pick::{Ask, Tried};
@@ -57,6 +57,10 @@ async fn respond(
     let wishes = clean_request(&mut headers);
     tell_client(&mut headers, &client.address, &asked.host);
     let mut call = Call::new(parts.method, &parts.uri, headers, incoming, &wishes, upgrade);
+    // What a call of gRPC sends may be a conversation, in which the client has its pauses.
+    if let Some(upload) = call.upload.as_ref().filter(|_| !is_grpc(&call.headers)) {
+        upload.expect_within(worker.limits.body);
+    }
 
     let mut search = Search::default();
     loop {
@@ -128,8 +132,8 @@ struct Search {
     lost: Option<(String, Fault)>,
     /// It must not be sent again.
     over: bool,
-    /// The client broke off its request: nobody's failure but its own.
-    by_client: bool,
+    /// What is wrong with the request itself: nobody's failure but the client's.
+    by_client: Option<Refusal>,
 }
 
 impl Search {
@@ -145,7 +149,7 @@ impl Search {
                 self.unsent = why;
             }
             Sent::Lost(why) => {
-                self.lose(why, lease.lost(call.is_broken_by_client()), call);
+                self.lose(why, lease.lost(call.broken_by_client().is_some()), call);
             }
         }
         worker.shared.retries.add(worker.index, 1);
@@ -182,15 +186,15 @@ impl Search {
 
     /// An application may have received it. It may go elsewhere once, if that does no harm.
     fn lose(&mut self, why: String, fault: Fault, call: &mut Call) {
-        self.by_client = call.is_broken_by_client();
+        self.by_client = call.broken_by_client();
         self.over = !call.may_repeat();
         call.note_repeat();
         self.lost = Some((why, fault));
     }
 
     fn give_up(&mut self, why: Why, host: &str, active: Active) -> Response<Answer> {
-        if self.by_client {
-            return answer(&Why::Refused(Refusal::BadBody), host, active);
+        if let Some(refusal) = self.by_client {
+            return answer(&Why::Refused(refusal), host, active);
         }
         let (why, fault) = match self.lost.take() {
             Some((lost, fault)) => (Why::Lost(lost), fault),

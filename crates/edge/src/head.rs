@@ -64,6 +64,11 @@ pub(crate) fn tell_client(headers: &mut HeaderMap, address: &HeaderValue, host: 
     headers.insert(FORWARDED_HOST, host.clone());
 }
 
+/// Whether what follows these lines is a call of gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
 /// From another edge's lines to those for an application: the client's were cleaned where they came in.
 pub(crate) fn clean_forwarded(headers: &mut HeaderMap) -> Wishes {
     let upgrade = headers.get(header::UPGRADE).cloned();

@@ -15,6 +15,7 @@ mod answer;
 mod asked;
 mod body;
 mod call;
+mod callers;
 mod client;
 mod compile;
 mod config;

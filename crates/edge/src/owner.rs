@@ -102,7 +102,7 @@ async fn answer(
             }
             Sent::Unsent(_) => lease.refused(),
             Sent::Lost(why) => {
-                let fault = lease.lost(call.is_broken_by_client());
+                let fault = lease.lost(call.broken_by_client().is_some());
                 if !call.may_repeat() {
                     break failed(&Why::Lost(why), fault, &name, active);
                 }

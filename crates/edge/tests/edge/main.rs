@@ -11,6 +11,8 @@ mod disk;
 #[cfg(test)]
 mod ended;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod forwarding;
 #[cfg(test)]
 mod hosts;
@@ -24,6 +26,8 @@ mod link;
 mod retries;
 #[cfg(test)]
 mod silent;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod smuggling;
 #[cfg(test)]

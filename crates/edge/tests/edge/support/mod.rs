@@ -3,6 +3,7 @@
 mod app;
 mod client;
 mod edges;
+pub(crate) mod frames;
 mod identity;
 mod load;
 
