@@ -7,7 +7,7 @@ use crate::model::{
     ClusterState, Deployment, Environment, Instance, NodeId, Phase, Project, ReleaseId, Seen, Spec, Strategy,
     Want,
 };
-use crate::table::{Choice, Peer, Route, SHARES, Sticky, Table, Target};
+use crate::table::{Choice, Peer, Protocol, Route, SHARES, Sticky, Table, Target};
 
 /// The table of `node`'s edge.
 #[must_use]
@@ -179,6 +179,7 @@ fn local(state: &ClusterState, environment: &Environment, node: NodeId, choices:
                 instance: i.id,
                 release: i.release,
                 endpoint: i.endpoint.clone()?,
+                protocol: Protocol::Http1,
                 draining: !full,
             })
         })

@@ -77,8 +77,21 @@ pub struct Target {
     pub release: ReleaseId,
     /// Where it listens, and which start of it.
     pub endpoint: Endpoint,
+    /// What it speaks there.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// Withdrawn: it only serves what others forward for its release while no other instance here can.
     pub draining: bool,
+}
+
+/// What an instance speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, from the first byte on.
+    Http2,
 }
 
 /// The edge of another node.

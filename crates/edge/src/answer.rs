@@ -25,13 +25,15 @@ pub(crate) enum Why {
     Lost(String),
     /// The application changed the protocol though nobody asked.
     BadUpgrade,
+    /// The application speaks HTTP/2, where no connection is one client's alone.
+    NoUpgrade,
 }
 
 impl Why {
     fn status(&self) -> StatusCode {
         match self {
             Why::Refused(Refusal::Connect) => StatusCode::METHOD_NOT_ALLOWED,
-            Why::Refused(Refusal::Coding) => StatusCode::NOT_IMPLEMENTED,
+            Why::Refused(Refusal::Coding) | Why::NoUpgrade => StatusCode::NOT_IMPLEMENTED,
             Why::Refused(Refusal::SlowBody) => StatusCode::REQUEST_TIMEOUT,
             Why::Refused(_) => StatusCode::BAD_REQUEST,
             Why::NotReady | Why::NoInstance(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -55,6 +57,9 @@ impl Why {
             Why::NoInstance(detail) if detail.is_empty() => format!("no instance of {host} is ready"),
             Why::NoInstance(detail) => format!("no instance of {host} can be reached: {detail}"),
             Why::Lost(detail) => format!("the instance of {host} broke off before it answered: {detail}"),
+            Why::NoUpgrade => {
+                format!("{host} is served in HTTP/2, where a connection cannot change its protocol")
+            }
             Why::BadUpgrade => format!("the instance of {host} changed the protocol without being asked"),
         }
     }
@@ -75,7 +80,7 @@ pub(crate) fn answer(why: &Why, host: &str, active: Active) -> Response<Answer> 
         Why::Refused(_) => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Why::Unknown | Why::Lost(_) | Why::BadUpgrade => {}
+        Why::Unknown | Why::Lost(_) | Why::BadUpgrade | Why::NoUpgrade => {}
     }
     response
 }

@@ -9,6 +9,7 @@ use http::{Method, Request, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use temps_core::host;
 use temps_core::model::{EnvironmentId, NodeId};
 
 use crate::asked::Refusal;
@@ -93,6 +94,32 @@ impl Call {
         request
     }
 
+    /// For an instance of this node that speaks HTTP/2. It may refuse it after some of the body was sent.
+    pub(crate) fn to_instance_in_http2(&self) -> Request<RequestBody> {
+        self.send_at_once();
+        let host = self.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+        let authority = Authority::try_from(host).ok().or_else(|| {
+            let normal = host::normalise(std::str::from_utf8(host).ok()?).ok()?;
+            Authority::try_from(normal).ok()
+        });
+        let uri =
+            authority.map_or_else(|| self.path.clone(), |name| absolute(&self.path, Scheme::HTTP, &name));
+        let mut request = self.request(uri);
+        request.headers_mut().remove(TRANSFER_ENCODING);
+        request.headers_mut().remove(HOST);
+        request
+    }
+
+    /// The body is not held back, and its beginning is remembered.
+    fn send_at_once(&self) {
+        if let Some(upload) = &self.upload {
+            upload.remember();
+            if let Some(gate) = &upload.gate {
+                gate.open();
+            }
+        }
+    }
+
     /// For the edge of another node.
     pub(crate) fn to_peer(
         &self,
@@ -100,13 +127,8 @@ impl Call {
         environment: EnvironmentId,
         ask: Ask,
     ) -> Request<RequestBody> {
-        if let Some(upload) = &self.upload {
-            upload.remember();
-            if let Some(gate) = &upload.gate {
-                gate.open();
-            }
-        }
-        let mut request = self.request(absolute(&self.path, name));
+        self.send_at_once();
+        let mut request = self.request(absolute(&self.path, Scheme::HTTPS, name));
         let headers = request.headers_mut();
         headers.remove(TRANSFER_ENCODING);
         if let Some(host) = headers.remove(HOST) {
@@ -164,9 +186,9 @@ fn origin_form(uri: &Uri) -> Uri {
     uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from)
 }
 
-fn absolute(path: &Uri, name: &Authority) -> Uri {
+fn absolute(path: &Uri, scheme: Scheme, name: &Authority) -> Uri {
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTPS);
+    parts.scheme = Some(scheme);
     parts.authority = Some(name.clone());
     parts.path_and_query =
         Some(path.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));

@@ -168,6 +168,7 @@ impl Compiler {
                     uid: self.next_uid,
                     id: target.instance,
                     address,
+                    protocol: target.protocol,
                     in_flight: Sharded::new(self.workers),
                     gauge: Arc::clone(gauge),
                     withdrawn: AtomicBool::new(target.draining),

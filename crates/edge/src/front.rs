@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::answer::{Why, answer};
@@ -77,6 +77,10 @@ async fn respond(
                     continue;
                 }
                 break search.give_up(Why::NoInstance(String::new()), asked.name(), active);
+            }
+            Chosen::Local(account, lease) if lease.cannot_change(&call) => {
+                account.answered(StatusCode::NOT_IMPLEMENTED);
+                break answer(&Why::NoUpgrade, asked.name(), active);
             }
             Chosen::Local(account, lease) => {
                 search.account = Some(account);

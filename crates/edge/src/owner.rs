@@ -18,7 +18,7 @@ use temps_core::model::{EnvironmentId, ReleaseId};
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
-use crate::answer::{Why, failed, lost as lost_once, not_here};
+use crate::answer::{Why, answer as said, failed, lost as lost_once, not_here};
 use crate::body::Answer;
 use crate::call::Call;
 use crate::client::{Active, Connection, Whose, drive};
@@ -92,6 +92,9 @@ async fn answer(
                 None => not_here(active),
             };
         };
+        if lease.cannot_change(&call) {
+            break said(&Why::NoUpgrade, &name, active);
+        }
         tried.instances.push(lease.pool.instance.uid);
         match instance::send(&lease, &mut call, &worker.shared.retries).await {
             Sent::Answered(response, carrier) => {

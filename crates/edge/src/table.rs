@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use temps_core::model::{EnvironmentId, InstanceId, NodeId, ReleaseId};
-use temps_core::table::Sticky;
+use temps_core::table::{Protocol, Sticky};
 use tokio::sync::Notify;
 
 use crate::count::{Gauge, Meter, Sharded, Turns};
@@ -79,6 +79,7 @@ pub(crate) struct Instance {
     pub(crate) uid: u64,
     pub(crate) id: InstanceId,
     pub(crate) address: SocketAddr,
+    pub(crate) protocol: Protocol,
     pub(crate) in_flight: Sharded,
     /// What it and others of its release did.
     pub(crate) gauge: Arc<Gauge>,

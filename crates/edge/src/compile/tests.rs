@@ -42,7 +42,7 @@ pub(crate) fn target(instance: u64, release: u64) -> Target {
         instance: InstanceId(instance),
         release: ReleaseId(release),
         endpoint: Endpoint { address: format!("127.0.0.1:{}", 1000 + instance), incarnation: "1".to_owned() },
-        draining: false,
+        ..Target::default()
     }
 }
 

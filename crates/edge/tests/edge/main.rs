@@ -15,6 +15,8 @@ mod floods;
 #[cfg(test)]
 mod forwarding;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod hosts;
 #[cfg(test)]
 mod http2;
@@ -22,6 +24,8 @@ mod http2;
 mod limits;
 #[cfg(test)]
 mod link;
+#[cfg(test)]
+mod multiplex;
 #[cfg(test)]
 mod retries;
 #[cfg(test)]

@@ -20,8 +20,6 @@ pub(crate) const END_HEADERS: u8 = 4;
 
 /// A GET of `/` at the host of most tests, without TLS.
 pub(crate) const GET: &[u8] = b"\x82\x86\x84\x41\x06a.test";
-/// A POST of the same.
-pub(crate) const POST: &[u8] = b"\x83\x86\x84\x41\x06a.test";
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -50,6 +48,22 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
+/// The first frame, if all of it is there.
+pub(crate) fn split(bytes: &mut Vec<u8>) -> Option<Frame> {
+    let head = bytes.first_chunk::<9>()?;
+    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+    if bytes.len() < 9 + length {
+        return None;
+    }
+    let bytes: Vec<u8> = bytes.drain(..9 + length).collect();
+    Some(Frame {
+        kind: bytes[3],
+        flags: bytes[4],
+        stream: u32::from_be_bytes(bytes[5..9].try_into().unwrap()),
+        payload: bytes[9..].to_vec(),
+    })
+}
+
 /// A connection of HTTP/2 of which each frame is written by hand.
 pub(crate) struct Frames {
     pub(crate) stream: TcpStream,
@@ -73,18 +87,16 @@ impl Frames {
 
     /// The next frame; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
-        self.fill(9).await?;
-        let length = usize::from(self.buffer[0]) << 16
-            | usize::from(self.buffer[1]) << 8
-            | usize::from(self.buffer[2]);
-        self.fill(9 + length).await?;
-        let bytes: Vec<u8> = self.buffer.drain(..9 + length).collect();
-        Some(Frame {
-            kind: bytes[3],
-            flags: bytes[4],
-            stream: u32::from_be_bytes(bytes[5..9].try_into().unwrap()),
-            payload: bytes[9..].to_vec(),
-        })
+        loop {
+            if let Some(frame) = split(&mut self.buffer) {
+                return Some(frame);
+            }
+            let mut part = [0; 16 * 1024];
+            match self.stream.read(&mut part).await {
+                Ok(0) | Err(_) => return None,
+                Ok(read) => self.buffer.extend(&part[..read]),
+            }
+        }
     }
 
     /// The next frame of this kind, whatever comes before it.
@@ -95,16 +107,5 @@ impl Frames {
                 return Some(frame);
             }
         }
-    }
-
-    async fn fill(&mut self, n: usize) -> Option<()> {
-        let mut part = [0; 16 * 1024];
-        while self.buffer.len() < n {
-            match self.stream.read(&mut part).await {
-                Ok(0) | Err(_) => return None,
-                Ok(read) => self.buffer.extend(&part[..read]),
-            }
-        }
-        Some(())
     }
 }
