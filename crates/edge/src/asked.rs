@@ -47,6 +47,10 @@ impl Asked {
         if request.uri().scheme().is_none() && request.uri().authority().is_some() {
             return Err(Refusal::BadTarget);
         }
+        // Of everything one can ask for the options alone.
+        if request.uri().path() == "*" && request.method() != Method::OPTIONS {
+            return Err(Refusal::BadTarget);
+        }
         // What is more than one coding was understood by its last.
         let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
         let known = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));

@@ -280,4 +280,6 @@ fn mount(compiled: &mut Compiled, spec: &table::Route, route: &Arc<Route>) {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 pub(crate) mod tests;

@@ -46,11 +46,11 @@ pub(crate) fn target(instance: u64, release: u64) -> Target {
     }
 }
 
-fn compiler() -> Compiler {
+pub(super) fn compiler() -> Compiler {
     Compiler::new(2, Uptime::start(), Arc::new(Notify::new()))
 }
 
-fn route(environment: u64, hosts: &[&str], prefix: &str) -> Route {
+pub(super) fn route(environment: u64, hosts: &[&str], prefix: &str) -> Route {
     Route {
         environment: EnvironmentId(environment),
         hosts: hosts.iter().map(|h| (*h).to_owned()).collect(),

@@ -15,6 +15,8 @@ mod floods;
 #[cfg(test)]
 mod forwarding;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod grpc;
 #[cfg(test)]
 mod hosts;
