@@ -11,6 +11,8 @@ mod disk;
 #[cfg(test)]
 mod ended;
 #[cfg(test)]
+mod ends;
+#[cfg(test)]
 mod floods;
 #[cfg(test)]
 mod forwarding;
