@@ -183,7 +183,9 @@ fn origin_form(uri: &Uri) -> Uri {
     if uri.scheme().is_none() && uri.authority().is_none() {
         return uri.clone();
     }
-    uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from)
+    // A path that a fragment cut to nothing is written as nothing unless it is read anew.
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    PathAndQuery::try_from(path).map_or_else(|_| Uri::from_static("/"), Uri::from)
 }
 
 fn absolute(path: &Uri, scheme: Scheme, name: &Authority) -> Uri {

@@ -170,6 +170,8 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a whole number"))
 }
 
+// Who looks for long wants to know how many were tried.
+#[allow(clippy::print_stdout)]
 #[tokio::test(flavor = "multi_thread")]
 async fn no_bytes_hide_a_request() {
     let seconds = setting("TEMPS_FUZZ_SECONDS").unwrap_or(2);
