@@ -121,7 +121,9 @@ impl Patient {
         let failed = |text| Answer { passed: false, text };
         let answer = match question {
             Question::Http(Some(address)) => {
-                return Some(probe::check(*address, &self.work.host, health).await);
+                return Some(
+                    probe::check(*address, &self.work.host, health, self.work.process.protocol).await,
+                );
             }
             Question::Http(None) => failed("it has no address".to_owned()),
             Question::Command(command) => {

@@ -1,4 +1,4 @@
-//! One health check over HTTP/1.1.
+//! One health check over HTTP/1.1, or over HTTP/2 where the application speaks that alone.
 //!
 //! A check looks like real traffic: the same port, the application's own Host. It follows no redirect,
 //! and only the expected status passes. What the answers add up to is not known here.
@@ -12,9 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use temps_core::model::Health;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use temps_core::model::{Health, Protocol};
 use temps_core::text;
 use tokio::net::TcpStream;
 
@@ -37,9 +38,9 @@ pub(crate) struct Answer {
 }
 
 /// Makes one check on a fresh connection.
-pub(crate) async fn check(address: SocketAddr, host: &str, health: &Health) -> Answer {
+pub(crate) async fn check(address: SocketAddr, host: &str, health: &Health, protocol: Protocol) -> Answer {
     let limit = Duration::from_millis(health.timeout);
-    match tokio::time::timeout(limit, ask(address, host, &health.path)).await {
+    match tokio::time::timeout(limit, ask(address, host, &health.path, protocol)).await {
         Ok(Ok(response)) => {
             let mut answer = judge(&response, health.expect);
             // So answer many servers that want TLS.
@@ -87,24 +88,41 @@ enum Failure {
     Other(String),
 }
 
-async fn ask(address: SocketAddr, host: &str, path: &str) -> Result<Response<()>, Failure> {
-    let request = Request::get(path)
-        .header(header::HOST, host)
+async fn ask(
+    address: SocketAddr,
+    host: &str,
+    path: &str,
+    protocol: Protocol,
+) -> Result<Response<()>, Failure> {
+    let request = match protocol {
+        Protocol::Http1 => Request::get(path).header(header::HOST, host).header(header::CONNECTION, "close"),
+        Protocol::Http2 => Request::get(format!("http://{host}{path}")),
+    };
+    let request = request
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::ACCEPT, "*/*")
         .header("x-forwarded-proto", "http")
-        .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| format!("the check cannot be made with path {path:?} and host {host:?}: {error}"))
         .map_err(Failure::Other)?;
 
     let stream = TcpStream::connect(address).await.map_err(|error| unreachable(address.port(), &error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
-    let asking = async {
-        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
-        Ok(without_body(response).await)
-    };
+    let io = TokioIo::new(stream);
+    if protocol == Protocol::Http2 {
+        let shaken = http2::handshake(TokioExecutor::new(), io).await;
+        let (mut sender, connection) = shaken.map_err(|error| broken(&error))?;
+        return alongside(connection, async move { sender.send_request(request).await }).await;
+    }
+    let (mut sender, connection) = http1::handshake(io).await.map_err(|error| broken(&error))?;
+    alongside(connection, async move { sender.send_request(request).await }).await
+}
+
+/// The answer, while the connection moves.
+async fn alongside(
+    connection: impl Future<Output = hyper::Result<()>>,
+    asked: impl Future<Output = hyper::Result<Response<Incoming>>>,
+) -> Result<Response<()>, Failure> {
+    let asking = async { Ok(without_body(asked.await.map_err(|error| broken(&error))?).await) };
     tokio::pin!(connection);
     tokio::pin!(asking);
     // The connection only moves while it is polled; its own end is told through the request.

@@ -7,7 +7,7 @@ use crate::model::{
     ClusterState, Deployment, Environment, Https, Instance, NodeId, Phase, Project, ReleaseId, RouteRules,
     Seen, Spec, Strategy, Want,
 };
-use crate::table::{Challenge, Choice, Peer, Route, SHARES, Sticky, Table, Target};
+use crate::table::{Challenge, Choice, Peer, Protocol, Route, SHARES, Sticky, Table, Target};
 
 /// The table of `node`'s edge.
 #[must_use]
@@ -92,6 +92,11 @@ pub fn claims(state: &ClusterState, environment: &Environment) -> BTreeSet<(Stri
             hosts(state, environment, &release.spec).into_iter().map(move |host| (host, prefix.clone()))
         })
         .collect()
+}
+
+fn protocol(state: &ClusterState, instance: &Instance) -> Protocol {
+    let release = state.releases.get(&instance.release);
+    release.and_then(|r| r.spec.processes.get(&instance.process)).map_or(Protocol::Http1, |p| p.protocol)
 }
 
 /// Only a process that answers HTTP is routed to.
@@ -196,6 +201,7 @@ fn local(state: &ClusterState, environment: &Environment, node: NodeId, choices:
                 instance: i.id,
                 release: i.release,
                 endpoint: i.endpoint.clone()?,
+                protocol: protocol(state, i),
                 draining: !full,
             })
         })

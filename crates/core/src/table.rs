@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::Protocol;
 use crate::model::{Endpoint, EnvironmentId, Index, InstanceId, Maintenance, NodeId, ReleaseId};
 
 /// Everything one node's edge needs.
@@ -100,6 +101,9 @@ pub struct Target {
     pub release: ReleaseId,
     /// Where it listens, and which start of it.
     pub endpoint: Endpoint,
+    /// What it speaks there.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// Withdrawn: it only serves what others forward for its release while no other instance here can.
     pub draining: bool,
 }

@@ -24,7 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         peer: Listen::At(peer.parse()?),
         workers: workers.parse()?,
         takeover: None,
-        limits: Limits::default(),
+        // All load comes from one address.
+        limits: Limits { per_address: usize::MAX, ..Limits::default() },
         mark: 0,
         trusted: Vec::new(),
         proxy_protocol: Vec::new(),

@@ -31,13 +31,16 @@ pub(crate) enum Why {
     OtherHost,
     /// What a server of ACME expects.
     Proof(String),
+    /// The application speaks HTTP/2, where no connection is one client's alone.
+    NoUpgrade,
 }
 
 impl Why {
     fn status(&self) -> StatusCode {
         match self {
             Why::Refused(Refusal::Connect) => StatusCode::METHOD_NOT_ALLOWED,
-            Why::Refused(Refusal::Coding) => StatusCode::NOT_IMPLEMENTED,
+            Why::Refused(Refusal::Coding) | Why::NoUpgrade => StatusCode::NOT_IMPLEMENTED,
+            Why::Refused(Refusal::SlowBody) => StatusCode::REQUEST_TIMEOUT,
             Why::Refused(_) => StatusCode::BAD_REQUEST,
             Why::NotReady | Why::NoInstance(_) => StatusCode::SERVICE_UNAVAILABLE,
             Why::Unknown => StatusCode::NOT_FOUND,
@@ -57,11 +60,15 @@ impl Why {
             Why::Refused(Refusal::BadTarget) => "the target of the request is no path".to_owned(),
             Why::Refused(Refusal::Coding) => "of transfer codings this server knows chunked alone".to_owned(),
             Why::Refused(Refusal::BadBody) => "the body of the request cannot be read".to_owned(),
+            Why::Refused(Refusal::SlowBody) => "the body of the request stopped on the way".to_owned(),
             Why::NotReady => "this node has just started and does not know its applications yet".to_owned(),
             Why::Unknown => format!("no application is served at {host} and this path"),
             Why::NoInstance(detail) if detail.is_empty() => format!("no instance of {host} is ready"),
             Why::NoInstance(detail) => format!("no instance of {host} can be reached: {detail}"),
             Why::Lost(detail) => format!("the instance of {host} broke off before it answered: {detail}"),
+            Why::NoUpgrade => {
+                format!("{host} is served in HTTP/2, where a connection cannot change its protocol")
+            }
             Why::BadUpgrade => format!("the instance of {host} changed the protocol without being asked"),
             Why::Elsewhere(_) => format!("{host} is served with TLS"),
             Why::OtherHost => format!("this connection has no certificate for {host}"),
@@ -94,7 +101,7 @@ pub(crate) fn answer(why: &Why, host: &str, id: Option<&HeaderValue>, active: Ac
         Why::Elsewhere(place) => {
             headers.insert(LOCATION, place.clone());
         }
-        Why::Unknown | Why::Lost(_) | Why::BadUpgrade | Why::OtherHost | Why::Proof(_) => {}
+        Why::Unknown | Why::Lost(_) | Why::BadUpgrade | Why::NoUpgrade | Why::OtherHost | Why::Proof(_) => {}
     }
     response
 }

@@ -27,6 +27,8 @@ pub(crate) enum Refusal {
     Coding,
     /// Its body is not what its lines say.
     BadBody,
+    /// Its body stopped on the way.
+    SlowBody,
 }
 
 impl Asked {
@@ -43,6 +45,10 @@ impl Asked {
             return Err(Refusal::Connect);
         }
         if request.uri().scheme().is_none() && request.uri().authority().is_some() {
+            return Err(Refusal::BadTarget);
+        }
+        // Of everything one can ask for the options alone.
+        if request.uri().path() == "*" && request.method() != Method::OPTIONS {
             return Err(Refusal::BadTarget);
         }
         // What is more than one coding was understood by its last.

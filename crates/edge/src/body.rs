@@ -52,7 +52,10 @@ impl Owed {
 
     /// The answer is complete.
     fn pay(self) {
-        let Owed { carrier, upload, lease, account: _, active } = self;
+        let Owed { carrier, upload, lease, account: _, mut active } = self;
+        if let Some(active) = &mut active {
+            active.answered();
+        }
         match upload {
             Some(upload) if !upload.ended() => upload.discard(active),
             Some(_) | None => {

@@ -9,8 +9,10 @@ use http::{Method, Request, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use temps_core::host;
 use temps_core::model::{EnvironmentId, NodeId};
 
+use crate::asked::Refusal;
 use crate::head::{ANSWERED_BY, CLIENT_HOST, ENVIRONMENT, RELEASE, Wishes};
 use crate::pick::Ask;
 use crate::upload::{RequestBody, Upload};
@@ -72,9 +74,10 @@ impl Call {
         self.repeatable && !self.repeated
     }
 
-    /// The client broke off its request: then nobody else is to blame.
-    pub(crate) fn is_broken_by_client(&self) -> bool {
-        self.upload.as_ref().is_some_and(|upload| upload.failed())
+    /// The client broke off its request, or never ended it: then nobody else is to blame.
+    pub(crate) fn broken_by_client(&self) -> Option<Refusal> {
+        let upload = self.upload.as_ref().filter(|upload| upload.failed())?;
+        Some(if upload.stopped() { Refusal::SlowBody } else { Refusal::BadBody })
     }
 
     pub(crate) fn note_repeat(&mut self) {
@@ -97,6 +100,32 @@ impl Call {
         request
     }
 
+    /// For an instance of this node that speaks HTTP/2. It may refuse it after some of the body was sent.
+    pub(crate) fn to_instance_in_http2(&self) -> Request<RequestBody> {
+        self.send_at_once();
+        let host = self.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+        let authority = Authority::try_from(host).ok().or_else(|| {
+            let normal = host::normalise(std::str::from_utf8(host).ok()?).ok()?;
+            Authority::try_from(normal).ok()
+        });
+        let uri =
+            authority.map_or_else(|| self.path.clone(), |name| absolute(&self.path, Scheme::HTTP, &name));
+        let mut request = self.request(uri);
+        request.headers_mut().remove(TRANSFER_ENCODING);
+        request.headers_mut().remove(HOST);
+        request
+    }
+
+    /// The body is not held back, and its beginning is remembered.
+    fn send_at_once(&self) {
+        if let Some(upload) = &self.upload {
+            upload.remember();
+            if let Some(gate) = &upload.gate {
+                gate.open();
+            }
+        }
+    }
+
     /// For the edge of another node.
     pub(crate) fn to_peer(
         &self,
@@ -104,13 +133,8 @@ impl Call {
         environment: EnvironmentId,
         ask: Ask,
     ) -> Request<RequestBody> {
-        if let Some(upload) = &self.upload {
-            upload.remember();
-            if let Some(gate) = &upload.gate {
-                gate.open();
-            }
-        }
-        let mut request = self.request(absolute(&self.path, name));
+        self.send_at_once();
+        let mut request = self.request(absolute(&self.path, Scheme::HTTPS, name));
         let headers = request.headers_mut();
         headers.remove(TRANSFER_ENCODING);
         if let Some(host) = headers.remove(HOST) {
@@ -168,12 +192,14 @@ fn origin_form(uri: &Uri) -> Uri {
     if uri.scheme().is_none() && uri.authority().is_none() {
         return uri.clone();
     }
-    uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from)
+    // A path that a fragment cut to nothing is written as nothing unless it is read anew.
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    PathAndQuery::try_from(path).map_or_else(|_| Uri::from_static("/"), Uri::from)
 }
 
-fn absolute(path: &Uri, name: &Authority) -> Uri {
+fn absolute(path: &Uri, scheme: Scheme, name: &Authority) -> Uri {
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTPS);
+    parts.scheme = Some(scheme);
     parts.authority = Some(name.clone());
     parts.path_and_query =
         Some(path.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));

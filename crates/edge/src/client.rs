@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tracing::debug;
 
+use crate::callers::Caller;
 use crate::keyring::Shown;
 use crate::network::Network;
 use crate::worker::{Known, Worker};
@@ -70,6 +71,9 @@ pub(crate) struct Connection {
     phase: AtomicU8,
     since: AtomicU32,
     requests: AtomicU32,
+    /// Requests that were answered, and those that the client gave up before.
+    answered: AtomicU32,
+    given_up: AtomicU32,
     pub(crate) http2: AtomicBool,
     whose: Whose,
     order: AtomicU8,
@@ -84,6 +88,8 @@ impl Connection {
             phase: AtomicU8::new(IDLE),
             since: AtomicU32::new(ticks.now()),
             requests: AtomicU32::new(0),
+            answered: AtomicU32::new(0),
+            given_up: AtomicU32::new(0),
             http2: AtomicBool::new(false),
             order: AtomicU8::new(0),
             waker: AtomicWaker::new(),
@@ -112,6 +118,16 @@ impl Connection {
     /// It has to make room for another, unless it is about to be used.
     pub(crate) fn make_room(&self) {
         self.order(FINISH);
+    }
+
+    /// A client that asks and does not want the answer, again and again, makes work for others at no cost of its
+    /// own. It may connect anew.
+    fn give_up(&self) {
+        let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
+        let client = self.whose == Whose::Client && self.http2.load(Ordering::Relaxed);
+        if client && given_up >= MOST_GIVEN_UP && given_up > self.answered.load(Ordering::Relaxed) {
+            self.order(if given_up < 2 * MOST_GIVEN_UP { FINISH } else { END });
+        }
     }
 
     /// Waits until it is ordered to end; for a client that has not said anything yet.
@@ -146,25 +162,41 @@ impl Connection {
     }
 }
 
+/// So many requests a client may give up on one connection of HTTP/2, unless more were answered.
+const MOST_GIVEN_UP: u32 = 1_000;
+
 /// How long an idle connection stays open while the edge is about to stop: 5 s.
 const LINGER: u32 = 20;
 
 /// A request under way on a connection, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Active(Arc<Connection>);
+pub(crate) struct Active {
+    connection: Arc<Connection>,
+    answered: bool,
+}
 
 impl Active {
     pub(crate) fn begin(connection: &Arc<Connection>) -> Self {
         connection.requests.fetch_add(1, Ordering::Relaxed);
         connection.phase.store(BUSY, Ordering::Relaxed);
-        Self(Arc::clone(connection))
+        Self { connection: Arc::clone(connection), answered: false }
+    }
+
+    /// The client has its answer.
+    pub(crate) fn answered(&mut self) {
+        self.answered = true;
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        if self.0.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.enter(IDLE);
+        if self.connection.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.connection.enter(IDLE);
+        }
+        if self.answered {
+            self.connection.answered.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.connection.give_up();
         }
     }
 }
@@ -192,20 +224,41 @@ impl Client {
     }
 }
 
+/// A connection of a client that takes some of the room.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) connection: Arc<Connection>,
+    _known: Known,
+    /// Nothing for proxies in front, which bring many clients.
+    caller: Option<Caller>,
+}
+
 /// One more connection of a client, where there is room.
-pub(crate) fn admit(worker: &Rc<Worker>) -> Option<(Arc<Connection>, Known)> {
+pub(crate) fn admit(worker: &Rc<Worker>, peer: IpAddr) -> Option<Admitted> {
+    let shared = &worker.shared;
+    let in_front = shared.trusted.iter().chain(&shared.proxy_protocol);
+    let caller = match in_front.into_iter().any(|network| network.contains(peer)) {
+        true => None,
+        false => match shared.callers.admit(peer, worker.limits.per_address) {
+            Some(caller) => Some(caller),
+            None => {
+                debug!(%peer, "too many connections of one address");
+                return None;
+            }
+        },
+    };
     if !worker.make_room() {
         debug!("too many connections, and all are in use");
         return None;
     }
     let connection = Arc::new(Connection::new(Whose::Client, worker.ticks.clone()));
     let known = worker.know(&connection);
-    Some((connection, known))
+    Some(Admitted { connection, _known: known, caller })
 }
 
 /// Serves one connection of a client without TLS, or of a load balancer on its behalf.
 pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: IpAddr) {
-    let Some((connection, _known)) = admit(&worker) else { return };
+    let Some(admitted) = admit(&worker, peer) else { return };
     let beginning = async {
         let (ip, early) = who(&worker, &mut stream, peer).await?;
         Some((ip, first_bytes(&mut stream, early).await?))
@@ -213,12 +266,12 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: IpAdd
     let beginning = tokio::select! {
         biased;
         beginning = tokio::time::timeout(worker.limits.head, beginning) => beginning,
-        () = connection.ordered() => return,
+        () = admitted.connection.ordered() => return,
     };
     let Ok(Some((ip, first))) = beginning else { return };
     let client = Rc::new(Client::new(ip, "http", &worker.shared.trusted));
     let http2 = first.starts_with(PREFACE);
-    converse(worker, stream, first, http2, client, connection).await;
+    converse(worker, stream, first, http2, client, admitted).await;
 }
 
 /// Answers requests on a connection. `first`: what was read of it already.
@@ -228,12 +281,14 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>
     first: Bytes,
     http2: bool,
     client: Rc<Client>,
-    connection: Arc<Connection>,
+    admitted: Admitted,
 ) {
+    let Admitted { connection, _known, caller } = admitted;
     connection.http2.store(http2, Ordering::Relaxed);
     connection.enter(if http2 || first.is_empty() { IDLE } else { HEAD });
 
-    let io = ClientIo { io: TokioIo::new(stream), first, connection: Arc::clone(&connection) };
+    let io =
+        ClientIo { io: TokioIo::new(stream), first, connection: Arc::clone(&connection), _caller: caller };
     let state = Arc::clone(&connection);
     let of_client = Rc::clone(&worker);
     let service = service_fn(move |request| {
@@ -357,6 +412,8 @@ struct ClientIo<S> {
     io: TokioIo<S>,
     first: Bytes,
     connection: Arc<Connection>,
+    /// A tunnel counts, too.
+    _caller: Option<Caller>,
 }
 
 impl<S: AsyncRead + Unpin> hyper::rt::Read for ClientIo<S> {

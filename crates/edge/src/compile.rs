@@ -189,6 +189,7 @@ impl Compiler {
                 id: target.instance,
                 release: target.release,
                 address,
+                protocol: target.protocol,
                 in_flight: Sharded::new(self.workers),
                 gauge: Arc::clone(gauge),
                 withdrawn: AtomicBool::new(target.draining),
@@ -304,5 +305,7 @@ fn mount(compiled: &mut Compiled, spec: &table::Route, route: &Arc<Route>) {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 pub(crate) mod tests;

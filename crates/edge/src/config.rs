@@ -25,10 +25,14 @@ pub struct Limits {
     pub head: Duration,
     /// How long a client's connection may be idle between requests.
     pub idle: Duration,
+    /// How long a client may send nothing of a body that is waited for, or take nothing of an answer.
+    pub body: Duration,
     /// How long a request waits where nobody is ready to answer it.
     pub wait: Duration,
     /// Open connections, of all workers together. Beyond it, the one that was idle the longest ends for each new one.
     pub connections: usize,
+    /// Open connections of one address of a client, of all workers together; of IPv6, of one network of 64 bits.
+    pub per_address: usize,
     /// How long an edge that stops finishes its requests.
     pub drain: Duration,
     /// The same where another edge has taken over: it costs nobody anything, and cuts no WebSocket before.
@@ -40,8 +44,10 @@ impl Default for Limits {
         Self {
             head: Duration::from_secs(15),
             idle: Duration::from_secs(75),
+            body: Duration::from_secs(30),
             wait: Duration::from_secs(10),
             connections: 65_536,
+            per_address: 1_024,
             drain: Duration::from_secs(30),
             retire: Duration::from_secs(60 * 60),
         }

@@ -37,6 +37,9 @@ pub(crate) fn deliver(
 ) -> Result<Response<Answer>, Active> {
     let Delivery { mut response, carrier, lease, account, record, active } = delivery;
     *response.version_mut() = Version::HTTP_11;
+    if let Some(upload) = &call.upload {
+        upload.answer_begins();
+    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client) = call.upgrade else { return Err(active) };
         let protocol = response.headers().get(UPGRADE).cloned();

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use temps_core::model::{InstanceId, NodeId, ReleaseId};
 
@@ -19,7 +19,7 @@ use crate::call::Call;
 use crate::client::{Active, Client};
 use crate::count::{Account, Fault};
 use crate::deliver::{Delivery, deliver};
-use crate::head::{ANSWERED_BY, CUT, FAILED, ONCE, clean_request};
+use crate::head::{ANSWERED_BY, CUT, FAILED, ONCE, clean_request, is_grpc};
 use crate::instance::{self, Lease, Sent};
 use crate::maintenance;
 use crate::peer::Reply;
@@ -78,6 +78,10 @@ async fn respond(
     if let Some(record) = &ticket.record {
         record.sent_on(&mut call);
     }
+    // What a call of gRPC sends may be a conversation, in which the client has its pauses.
+    if let Some(upload) = call.upload.as_ref().filter(|_| !is_grpc(&call.headers)) {
+        upload.expect_within(worker.limits.body);
+    }
 
     let mut search = Search::default();
     loop {
@@ -95,6 +99,10 @@ async fn respond(
                     continue;
                 }
                 break search.give_up(Why::NoInstance(String::new()), asked, &call, ticket, active);
+            }
+            Chosen::Local(account, lease) if lease.cannot_change(&call) => {
+                account.answered(StatusCode::NOT_IMPLEMENTED);
+                break ticket.answer(&Why::NoUpgrade, asked.name(), active);
             }
             Chosen::Local(account, lease) => {
                 search.account = Some(account);
@@ -181,8 +189,8 @@ struct Search {
     lost: Option<(String, Fault)>,
     /// It must not be sent again.
     over: bool,
-    /// The client broke off its request: nobody's failure but its own.
-    by_client: bool,
+    /// What is wrong with the request itself: nobody's failure but the client's.
+    by_client: Option<Refusal>,
 }
 
 impl Search {
@@ -198,7 +206,7 @@ impl Search {
                 self.unsent = why;
             }
             Sent::Lost(why) => {
-                self.lose(why, lease.lost(call.is_broken_by_client()), call);
+                self.lose(why, lease.lost(call.broken_by_client().is_some()), call);
             }
         }
         worker.shared.retries.add(worker.index, 1);
@@ -238,7 +246,7 @@ impl Search {
 
     /// An application may have received it. It may go elsewhere once, if that does no harm.
     fn lose(&mut self, why: String, fault: Fault, call: &mut Call) {
-        self.by_client = call.is_broken_by_client();
+        self.by_client = call.broken_by_client();
         self.over = !call.may_repeat();
         call.note_repeat();
         self.lost = Some((why, fault));
@@ -255,8 +263,8 @@ impl Search {
         if let Some(record) = &ticket.record {
             self.note(call, record);
         }
-        if self.by_client {
-            return ticket.answer(&Why::Refused(Refusal::BadBody), asked.name(), active);
+        if let Some(refusal) = self.by_client {
+            return ticket.answer(&Why::Refused(refusal), asked.name(), active);
         }
         let (why, fault) = match self.lost.take() {
             Some((lost, fault)) => (Why::Lost(lost), fault),

@@ -60,6 +60,11 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, client: &Client) -> Wishes 
     wishes
 }
 
+/// Whether what follows these lines is a call of gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
 /// From another edge's lines to those for an application: the client's were cleaned where they came in.
 pub(crate) fn clean_forwarded(headers: &mut HeaderMap) -> Wishes {
     let upgrade = headers.get(header::UPGRADE).cloned();

@@ -1,31 +1,45 @@
 //! Sending a request to an instance of this node.
 
 use std::cell::Cell;
+use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
 
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
+use temps_core::table::Protocol;
 use tracing::{debug, info};
 
 use crate::call::Call;
 use crate::count::{Fault, Gauge, Sharded};
+use crate::multiplex::{self, Stream};
 use crate::pool::{Carrier, ENDED, Pool};
 use crate::standing::Failure;
 
 /// A request counted in flight at an instance, until this is dropped.
-#[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) pool: Rc<Pool>,
     since: Instant,
     /// What became of it is counted.
     told: Cell<bool>,
+    /// Its part of a connection that carries others, too.
+    stream: Cell<Option<Stream>>,
 }
 
 impl Lease {
     pub(crate) fn new(pool: Rc<Pool>) -> Self {
         pool.instance.in_flight.add(pool.worker, 1);
-        Self { pool, since: Instant::now(), told: Cell::new(false) }
+        Self { pool, since: Instant::now(), told: Cell::new(false), stream: Cell::new(None) }
+    }
+
+    /// The answer comes on this stream.
+    pub(crate) fn carried_by(&self, stream: Stream) {
+        self.stream.set(Some(stream));
+    }
+
+    /// Whether the client wants to change the protocol of a connection that can carry HTTP/2 alone.
+    pub(crate) fn cannot_change(&self, call: &Call) -> bool {
+        call.upgrade.is_some() && self.pool.instance.protocol == Protocol::Http2
     }
 
     /// An answer begins.
@@ -69,8 +83,14 @@ impl Lease {
         &self.pool.instance.gauge
     }
 
-    fn withdrawn(&self) -> bool {
-        self.pool.instance.withdrawn.load(std::sync::atomic::Ordering::Acquire)
+    pub(crate) fn withdrawn(&self) -> bool {
+        self.pool.is_withdrawn()
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("instance", &self.pool.instance.id).finish_non_exhaustive()
     }
 }
 
@@ -101,6 +121,9 @@ pub(crate) enum Sent {
 /// once, on a fresh connection, where repeating the request cannot do harm.
 pub(crate) async fn send(lease: &Lease, call: &mut Call, retries: &Sharded) -> Sent {
     let pool = &lease.pool;
+    if pool.instance.protocol == Protocol::Http2 {
+        return Box::pin(multiplex::send(lease, call, retries)).await;
+    }
     while let Some(mut carrier) = pool.reuse(call.repeatable) {
         match carrier.sender.try_send_request(call.to_instance()).await {
             Ok(response) => {
@@ -144,7 +167,7 @@ pub(crate) async fn send(lease: &Lease, call: &mut Call, retries: &Sharded) -> S
 }
 
 /// Why no answer comes any more. Of a connection that we ended ourselves the error tells nothing.
-fn why_lost(pool: &Pool, call: &Call, error: &hyper::Error) -> String {
+pub(crate) fn why_lost(pool: &Pool, call: &Call, error: &hyper::Error) -> String {
     if !pool.has_ended() {
         return describe(error);
     }

@@ -18,7 +18,7 @@ use temps_core::model::{EnvironmentId, ReleaseId};
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
-use crate::answer::{Why, failed, lost as lost_once, not_here};
+use crate::answer::{Why, answer as said, failed, lost as lost_once, not_here};
 use crate::body::Answer;
 use crate::call::Call;
 use crate::client::{Active, Connection, Whose, drive};
@@ -95,6 +95,9 @@ async fn answer(
                 None => not_here(active),
             };
         };
+        if lease.cannot_change(&call) {
+            break said(&Why::NoUpgrade, &name, id.as_ref(), active);
+        }
         tried.instances.push(lease.pool.instance.uid);
         match instance::send(&lease, &mut call, &worker.shared.retries).await {
             Sent::Answered(response, carrier) => {
@@ -112,7 +115,7 @@ async fn answer(
             }
             Sent::Unsent(_) => lease.refused(),
             Sent::Lost(why) => {
-                let fault = lease.lost(call.is_broken_by_client());
+                let fault = lease.lost(call.broken_by_client().is_some());
                 if !call.may_repeat() {
                     break failed(&Why::Lost(why), fault, &name, id.as_ref(), active);
                 }

@@ -230,8 +230,8 @@ pub(crate) fn why_broken(error: &hyper::Error) -> Fault {
     Fault::Cut
 }
 
-/// Whether the other edge said that it has not processed the request.
-fn is_refused(error: &hyper::Error) -> bool {
+/// Whether the other side said that it has not processed the request.
+pub(crate) fn is_refused(error: &hyper::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<h2::Error>() {

@@ -15,17 +15,19 @@ use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
 use crate::client::Ticks;
+use crate::multiplex::Connections;
 use crate::standing::Failure;
 use crate::table::Instance;
 use crate::upload::RequestBody;
 
 /// How long a connection is kept idle. Common servers close theirs after 5 s or more idle seconds;
 /// a request that can be repeated bears losing that race.
-const KEEP: Duration = Duration::from_secs(15);
+pub(crate) const KEEP: Duration = Duration::from_secs(15);
 
 /// How long a connection may have been idle for a request that cannot be repeated: shorter than the
 /// keep-alive time of any common server, so that none closes it just then.
@@ -56,6 +58,10 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    pub(crate) fn new(task: AbortHandle) -> Self {
+        Self { answering: Cell::new(false), task: RefCell::new(task) }
+    }
+
     pub(crate) fn answer_begins(&self) {
         self.answering.set(true);
     }
@@ -65,7 +71,7 @@ impl Line {
         *self.task.borrow_mut() = task;
     }
 
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.task.borrow().abort();
     }
 }
@@ -84,7 +90,7 @@ impl Carrier {
     pub(crate) fn put_back(self) {
         if let Some(pool) = self.pool
             && !self.sender.is_closed()
-            && !pool.instance.withdrawn.load(Ordering::Acquire)
+            && !pool.is_withdrawn()
         {
             self.line.answering.set(false);
             let idle = Idle { sender: self.sender, line: self.line, since: pool.ticks.now() };
@@ -105,8 +111,10 @@ struct Idle {
 pub(crate) struct Pool {
     pub(crate) instance: Arc<Instance>,
     pub(crate) worker: usize,
-    ticks: Ticks,
+    pub(crate) ticks: Ticks,
     idle: RefCell<Vec<Idle>>,
+    /// Where it speaks HTTP/2.
+    pub(crate) many: Connections,
     /// All that are open.
     lines: RefCell<Vec<Weak<Line>>>,
     ended: Cell<bool>,
@@ -121,6 +129,7 @@ impl Pool {
             worker,
             ticks,
             idle: RefCell::default(),
+            many: Connections::default(),
             lines: RefCell::default(),
             ended: Cell::new(false),
             end: Notify::new(),
@@ -151,6 +160,13 @@ impl Pool {
 
     /// Opens a connection. An instance where nobody listens or answers is passed over for a moment.
     pub(crate) async fn connect(pool: &Rc<Self>) -> io::Result<Carrier> {
+        let carrier = handshake(TokioIo::new(Self::open(pool).await?)).await?;
+        pool.keep_in_mind(&carrier.line)?;
+        Ok(Carrier { pool: Some(Rc::clone(pool)), ..carrier })
+    }
+
+    /// Opens a connection on which nothing is spoken yet.
+    pub(crate) async fn open(pool: &Self) -> io::Result<TcpStream> {
         let end = pool.end.notified();
         if pool.ended.get() {
             return Err(io::Error::other(ENDED));
@@ -163,12 +179,25 @@ impl Pool {
         stream.set_nodelay(true)?;
         let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(ASK).with_retries(ASKED);
         SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-        let carrier = handshake(TokioIo::new(stream)).await?;
-        if pool.ended.get() {
+        Ok(stream)
+    }
+
+    /// It ends with its instance.
+    pub(crate) fn keep_in_mind(&self, line: &Rc<Line>) -> io::Result<()> {
+        if self.ended.get() {
             return Err(io::Error::other(ENDED));
         }
-        pool.lines.borrow_mut().push(Rc::downgrade(&carrier.line));
-        Ok(Carrier { pool: Some(Rc::clone(pool)), ..carrier })
+        self.lines.borrow_mut().push(Rc::downgrade(line));
+        Ok(())
+    }
+
+    /// The instance ended by itself, from now on.
+    pub(crate) fn ended(&self) -> Notified<'_> {
+        self.end.notified()
+    }
+
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.instance.withdrawn.load(Ordering::Acquire)
     }
 
     /// The instance ended by itself: who waits for an answer to begin has waited enough. An answer under way
@@ -201,6 +230,7 @@ impl Pool {
     /// Closes idle connections: all, as the instance serves no new requests.
     pub(crate) fn clear(&self) {
         self.idle.borrow_mut().clear();
+        self.many.clear();
     }
 
     /// Closes connections that were idle for too long.
@@ -210,6 +240,7 @@ impl Pool {
         self.idle
             .borrow_mut()
             .retain(|idle| !idle.sender.is_closed() && now.wrapping_sub(idle.since) < limit);
+        self.many.prune(now);
         self.lines.borrow_mut().retain(|line| line.strong_count() > 0);
     }
 }
@@ -256,6 +287,5 @@ where
             debug!(%error, "a connection to an application ended");
         }
     });
-    let line = Line { answering: Cell::new(false), task: RefCell::new(task.abort_handle()) };
-    Ok(Carrier { sender, line: Rc::new(line), pool: None })
+    Ok(Carrier { sender, line: Rc::new(Line::new(task.abort_handle())), pool: None })
 }

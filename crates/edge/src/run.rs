@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, mpsc};
@@ -18,6 +19,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
+use crate::callers::Callers;
 use crate::client::{self, TICK};
 use crate::compile::Compiler;
 use crate::config::{EdgeConfig, EdgeError, Limits};
@@ -99,6 +101,7 @@ pub fn run(config: EdgeConfig) -> Result<(), EdgeError> {
         acknowledged: (0..workers).map(|_| AtomicU64::new(0)).collect(),
         retries: Sharded::new(workers),
         heard: AtomicBool::new(false),
+        callers: Arc::new(Callers::default()),
         tls,
         trusted,
         proxy_protocol,
@@ -232,6 +235,8 @@ impl Start {
             }
             let mut accepting = Vec::new();
             for socket in self.sockets.http {
+                // Its connections inherit it: they end where the other side takes nothing of what is sent.
+                SockRef::from(&socket).set_tcp_user_timeout(Some(worker.limits.body))?;
                 let listener = TcpListener::from_std(socket)?;
                 accepting.push(spawn_local(accept(Rc::clone(&worker), Rc::new(listener), Kind::Client)));
             }

@@ -36,7 +36,7 @@ enum Showing {
 
 /// Serves one connection of a client with TLS.
 pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: IpAddr) {
-    let Some((connection, _known)) = client::admit(&worker) else { return };
+    let Some(admitted) = client::admit(&worker, peer) else { return };
     let handshake = async {
         let Some((ip, early)) = client::who(&worker, &mut stream, peer).await else { return Ok(None) };
         let stream = Early { early, stream };
@@ -56,7 +56,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: IpAdd
     let shaken = tokio::select! {
         biased;
         shaken = tokio::time::timeout(worker.limits.head, handshake) => shaken,
-        () = connection.ordered() => return,
+        () = admitted.connection.ordered() => return,
     };
     let (stream, ip, shown) = match shaken {
         Ok(Ok(Some(shaken))) => shaken,
@@ -67,7 +67,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: IpAdd
     let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
     let mut client = Client::new(ip, "https", &worker.shared.trusted);
     client.shown = Some(shown);
-    client::converse(worker, stream, Bytes::new(), http2, Rc::new(client), connection).await;
+    client::converse(worker, stream, Bytes::new(), http2, Rc::new(client), admitted).await;
 }
 
 /// A connection of which something was read already.

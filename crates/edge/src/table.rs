@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 use temps_core::model::{EnvironmentId, InstanceId, Maintenance, NodeId, ReleaseId};
-use temps_core::table::{Challenge, Sticky};
+use temps_core::table::{Challenge, Protocol, Sticky};
 use tokio::sync::Notify;
 use tracing::info;
 
@@ -89,6 +89,7 @@ pub(crate) struct Instance {
     pub(crate) id: InstanceId,
     pub(crate) release: ReleaseId,
     pub(crate) address: SocketAddr,
+    pub(crate) protocol: Protocol,
     pub(crate) in_flight: Sharded,
     /// What it and others of its release did.
     pub(crate) gauge: Arc<Gauge>,

@@ -17,6 +17,7 @@ use futures_util::task::AtomicWaker;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::client::Active;
 
@@ -78,6 +79,9 @@ struct Inner {
     /// How many recorded frames the present reader has had.
     at: usize,
     waker: Option<Waker>,
+    /// Since when more of it is waited for.
+    waiting: Option<Instant>,
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 /// The body of a client's request, which one reader at a time reads from its beginning.
@@ -91,6 +95,9 @@ pub(crate) struct Upload {
     failed: Cell<bool>,
     /// Bytes that were read, where somebody wants to know.
     received: OnceCell<Rc<Cell<u64>>>,
+    /// How long the client may send nothing while more is waited for.
+    patience: Cell<Option<Duration>>,
+    stopped: Cell<bool>,
     pub(crate) gate: Option<Arc<Gate>>,
 }
 
@@ -102,12 +109,21 @@ impl Upload {
         }
         Some(Rc::new(Self {
             length: incoming.size_hint(),
-            inner: RefCell::new(Inner { incoming: Some(incoming), record: None, at: 0, waker: None }),
+            inner: RefCell::new(Inner {
+                incoming: Some(incoming),
+                record: None,
+                at: 0,
+                waker: None,
+                waiting: None,
+                alarm: None,
+            }),
             reader: Cell::new(0),
             begun: Cell::new(false),
             ended: Cell::new(false),
             failed: Cell::new(false),
             received: OnceCell::new(),
+            patience: Cell::new(None),
+            stopped: Cell::new(false),
             gate: expects.then(Arc::default),
         }))
     }
@@ -144,6 +160,21 @@ impl Upload {
     /// Whether the client broke it off.
     pub(crate) fn failed(&self) -> bool {
         self.failed.get()
+    }
+
+    /// Whether the client sent nothing for too long.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
+    /// Before the answer begins, the client may not send nothing for so long while more is waited for.
+    pub(crate) fn expect_within(&self, patience: Duration) {
+        self.patience.set(Some(patience));
+    }
+
+    /// From here on both sides may be silent for as long as they like.
+    pub(crate) fn answer_begins(&self) {
+        self.patience.set(None);
     }
 
     /// Whether the client still waits to be asked for it.
@@ -187,7 +218,7 @@ impl Upload {
             ready!(gate.poll(cx));
         }
         let mut inner = self.inner.borrow_mut();
-        let Inner { incoming, record, at, waker } = &mut *inner;
+        let Inner { incoming, record, at, waker, waiting, alarm } = &mut *inner;
         if let Some(record) = record {
             if let Some(frame) = record.frames.get(*at) {
                 *at += 1;
@@ -209,8 +240,15 @@ impl Upload {
         let polled = Pin::new(&mut *body).poll_frame(cx);
         let Poll::Ready(frame) = polled else {
             *waker = Some(cx.waker().clone());
+            if let Some(patience) = self.patience.get() {
+                ready!(overdue(waiting, alarm, patience, cx));
+                self.failed.set(true);
+                self.stopped.set(true);
+                return Poll::Ready(Some(Err("the client sent nothing for too long".into())));
+            }
             return Poll::Pending;
         };
+        *waiting = None;
         match frame {
             Some(Ok(frame)) => {
                 if let (Some(received), Some(data)) = (self.received.get(), frame.data_ref()) {
@@ -242,6 +280,24 @@ impl Upload {
             }
         }
     }
+}
+
+/// Whether it was waited for too long; the time starts with the first look.
+fn overdue(
+    waiting: &mut Option<Instant>,
+    alarm: &mut Option<Pin<Box<Sleep>>>,
+    patience: Duration,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let end = *waiting.get_or_insert_with(Instant::now) + patience;
+    // One alarm is set anew only when it rings: most bodies come without a pause.
+    let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(end)));
+    ready!(alarm.as_mut().poll(cx));
+    if Instant::now() >= end {
+        return Poll::Ready(());
+    }
+    alarm.as_mut().reset(end);
+    alarm.as_mut().poll(cx)
 }
 
 async fn next(incoming: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {

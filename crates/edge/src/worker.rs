@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::callers::Callers;
 use crate::client::{Connection, Ticks};
 use crate::config::Limits;
 use crate::count::{Account, Sharded};
@@ -35,6 +36,9 @@ use crate::ticket::Ids;
 /// How long a table is not acknowledged because a request that chose by the one before has not heard
 /// from the other node yet.
 const HOLD: Duration = Duration::from_secs(2);
+
+/// Requests that a client may have under way on one connection of HTTP/2.
+const STREAMS: u32 = 100;
 
 /// Runs what hyper spawns on the worker's own thread.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) retries: Sharded,
     /// Whether a server keeps the table up to date.
     pub(crate) heard: AtomicBool,
+    pub(crate) callers: Arc<Callers>,
     pub(crate) tls: Tls,
     /// Proxies whose word on the client is believed.
     pub(crate) trusted: Arc<[Network]>,
@@ -150,6 +155,7 @@ impl Worker {
             .initial_stream_window_size(crate::upload::WINDOW)
             .initial_connection_window_size(4 * 1024 * 1024)
             .max_header_list_size(256 * 1024)
+            .max_concurrent_streams(STREAMS)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20));
         Self {

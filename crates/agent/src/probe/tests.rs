@@ -4,8 +4,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::{Answer, check};
-use temps_core::model::Health;
+use super::Answer;
+use temps_core::model::{Health, Protocol};
+
+async fn check(address: SocketAddr, host: &str, health: &Health) -> Answer {
+    super::check(address, host, health, Protocol::Http1).await
+}
 
 fn health() -> Health {
     Health { path: "/up".to_owned(), timeout: 300, ..Health::default() }
@@ -141,4 +145,30 @@ async fn what_answers_elsewhere_than_on_this_machine_is_asked_there() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     });
     assert!(check(address, "a.test", &health()).await.passed);
+}
+
+#[tokio::test]
+async fn an_application_that_speaks_http2_alone_is_asked_in_it() {
+    use hyper::server::conn::http2;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let answer = |request: hyper::Request<hyper::body::Incoming>| async move {
+        let asked = (request.uri().path(), request.uri().host(), request.method().as_str());
+        let status = if asked == ("/up", Some("a.test"), "GET") { 200 } else { 404 };
+        hyper::Response::builder().status(status).body(http_body_util::Empty::<&[u8]>::new())
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = hyper::service::service_fn(answer);
+            tokio::spawn(
+                http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+    let asked = super::check(address, "a.test", &health(), Protocol::Http2).await;
+    assert_eq!(asked, Answer { passed: true, text: "answered 200".to_owned() });
+    assert!(!check(address, "a.test", &health()).await.passed, "it does not speak HTTP/1.1");
+    let (one, _told) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    assert!(!super::check(one, "a.test", &health(), Protocol::Http2).await.passed);
 }

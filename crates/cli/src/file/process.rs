@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use temps_core::model::{Order, ProcessSpec, RELEASE_PROCESS};
+use temps_core::model::{Order, ProcessSpec, Protocol, RELEASE_PROCESS};
 use toml::Spanned;
 
 use super::found::Found;
@@ -70,6 +70,7 @@ fn one(process: &raw::Process, http: bool, found: &mut Found) -> ProcessSpec {
         stop_signal: process.stop_signal.as_ref().map(|signal| stop_signal(signal, found)),
         order: order(process, exclusive, found),
         exclusive,
+        protocol: protocol(process, http, found),
         check: check(process, http, found),
     };
     exclusive_has_one(&spec, &process.instances, found);
@@ -127,6 +128,27 @@ fn order(process: &raw::Process, exclusive: bool, found: &mut Found) -> Order {
             let message = format!("there is no order \"{other}\"");
             found.with_help(written.span(), message, "write \"start_first\", the default, or \"stop_first\"");
             Order::default()
+        }
+    }
+}
+
+fn protocol(process: &raw::Process, http: bool, found: &mut Found) -> Protocol {
+    let Some(written) = &process.protocol else { return Protocol::default() };
+    if !http {
+        let message = "only a process that answers HTTP has a protocol";
+        found.with_help(written.span(), message, "write `http = true` if it does, or leave `protocol` out");
+    }
+    match written.get_ref().as_str() {
+        "http1" => Protocol::Http1,
+        "h2c" => Protocol::Http2,
+        other => {
+            let message = format!("there is no protocol \"{other}\"");
+            found.with_help(
+                written.span(),
+                message,
+                "write \"http1\", the default, or \"h2c\", such as for gRPC",
+            );
+            Protocol::default()
         }
     }
 }

@@ -53,6 +53,7 @@ pub(super) struct Process {
     pub(super) order: Text,
     pub(super) exclusive: Flag,
     pub(super) check: Text,
+    pub(super) protocol: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -62,6 +62,7 @@ const PROCESS: &[Key] = &[
     value("cpus"),
     value("drain_timeout"),
     value("order"),
+    value("protocol"),
     value("exclusive"),
     value("check"),
     value("stop_signal"),

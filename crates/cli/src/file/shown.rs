@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use temps_core::model::{CanaryStep, Https, Order, ProcessSpec, Spec};
+use temps_core::model::{CanaryStep, Https, Order, ProcessSpec, Protocol, Spec};
 
 use super::duration::write;
 use super::{ProjectFile, amount};
@@ -60,6 +60,8 @@ struct Process<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stop_signal: Option<&'a str>,
     order: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
     exclusive: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<&'a str>,
@@ -216,6 +218,7 @@ fn process(p: &ProcessSpec) -> Process<'_> {
             Order::StartFirst => "start_first",
             Order::StopFirst => "stop_first",
         },
+        protocol: (p.protocol == Protocol::Http2).then_some("h2c"),
         exclusive: p.exclusive,
         check: p.check.as_deref(),
     }

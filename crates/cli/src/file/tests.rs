@@ -137,6 +137,10 @@ fn unknown_keys_are_shown_with_what_was_probably_meant() {
         "temps.toml:4:1: unknown key `instances` in [deploy]\n  |\n4 | instances = 3\n  | ^^^^^^^^^\n  = `instances` belongs in [processes.NAME]",
     );
     check(
+        "protocol = \"http3\"\n",
+        "temps.toml:3:12: there is no protocol \"http3\"\n  |\n3 | protocol = \"http3\"\n  |            ^^^^^^^\n  = write \"http1\", the default, or \"h2c\", such as for gRPC",
+    );
+    check(
         "[routes]\nhttps = \"always\"\n",
         "temps.toml:4:9: https is \"redirect\" or \"optional\", not \"always\"\n  |\n4 | https = \"always\"\n  |         ^^^^^^^^",
     );

@@ -3,8 +3,8 @@
 use super::invalid;
 use crate::command::Rejection;
 use crate::model::{
-    DeployRules, Form, MILLION, Maintenance, Order, Placement, ProcessSpec, RELEASE_PROCESS, Source, Spec,
-    Strategy, Variables,
+    DeployRules, Form, MILLION, Maintenance, Order, Placement, ProcessSpec, Protocol, RELEASE_PROCESS,
+    Source, Spec, Strategy, Variables,
 };
 use crate::strategy::{CANARY_STEPS_MAX, is_cookie_name};
 
@@ -77,6 +77,9 @@ fn process(name: &str, p: &ProcessSpec) -> Result<(), Rejection> {
     }
     if p.check.is_some() && p.http {
         return wrong("answers HTTP, so its health check is that of [health]; leave `check` out".to_owned());
+    }
+    if p.protocol != Protocol::default() && !p.http {
+        return wrong("speaks a protocol of HTTP, so it must answer HTTP".to_owned());
     }
     if p.port == Some(0) {
         return wrong("must have a port from 1 to 65535".to_owned());

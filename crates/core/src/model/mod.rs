@@ -33,7 +33,7 @@ pub use instance::{Endpoint, Exit, Instance, Seen, Want};
 pub use maintenance::Maintenance;
 pub use reason::{Reason, Story, Told};
 pub use spec::{
-    CanaryStep, DEFAULT_PORT, DeployRules, Health, Https, Opaque, Order, Placement, ProcessSpec,
+    CanaryStep, DEFAULT_PORT, DeployRules, Health, Https, Opaque, Order, Placement, ProcessSpec, Protocol,
     RELEASE_PROCESS, ReleaseCommand, RollbackRules, RouteRules, Schema, Spec, Strategy, Variables,
 };
 pub use tls::{Acme, Certificate, CertificateFrom, Challenge, Order as CertificateOrder, Tls};

@@ -86,10 +86,24 @@ pub struct ProcessSpec {
     /// [`Order::StopFirst`] and it has one instance.
     #[serde(default)]
     pub exclusive: bool,
+    /// What it speaks where it answers HTTP.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// For a process without HTTP: a command run beside it, as healthy when it ends with 0. Where `None`,
     /// staying up is enough.
     #[serde(default)]
     pub check: Option<String>,
+}
+
+/// What an instance speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, from the first byte on.
+    Http2,
 }
 
 /// The port of a container that is told no other and whose image exposes none, or several.

@@ -42,15 +42,15 @@ pub(crate) fn target(instance: u64, release: u64) -> Target {
         instance: InstanceId(instance),
         release: ReleaseId(release),
         endpoint: Endpoint { address: format!("127.0.0.1:{}", 1000 + instance), incarnation: "1".to_owned() },
-        draining: false,
+        ..Target::default()
     }
 }
 
-fn compiler() -> Compiler {
+pub(super) fn compiler() -> Compiler {
     Compiler::new(2, Uptime::start(), Arc::new(Notify::new()))
 }
 
-fn route(environment: u64, hosts: &[&str], prefix: &str) -> Route {
+pub(super) fn route(environment: u64, hosts: &[&str], prefix: &str) -> Route {
     Route {
         environment: EnvironmentId(environment),
         hosts: hosts.iter().map(|h| (*h).to_owned()).collect(),

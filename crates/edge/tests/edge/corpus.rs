@@ -14,7 +14,7 @@ use crate::support::{App, Authority, Client, Edge, Plan, choice, table, target};
 
 mod cases;
 
-use self::cases::CASES;
+pub(crate) use self::cases::CASES;
 
 /// A raw request; `@` stands for the name of its host. What the application receives, and what the client gets.
 pub(crate) struct Case {

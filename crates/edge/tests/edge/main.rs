@@ -15,7 +15,15 @@ mod ejection;
 #[cfg(test)]
 mod ended;
 #[cfg(test)]
+mod ends;
+#[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod forwarding;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod grpc;
 #[cfg(test)]
 mod hosts;
 #[cfg(test)]
@@ -29,6 +37,8 @@ mod link;
 #[cfg(test)]
 mod maintenance;
 #[cfg(test)]
+mod multiplex;
+#[cfg(test)]
 mod nearby;
 #[cfg(test)]
 mod proxied;
@@ -38,6 +48,8 @@ mod retries;
 mod secure;
 #[cfg(test)]
 mod silent;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod smuggling;
 #[cfg(test)]

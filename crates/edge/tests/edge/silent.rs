@@ -41,7 +41,7 @@ impl Silent {
     fn target(&self, instance: u64) -> Target {
         let address = self.listener.local_addr().unwrap().to_string();
         let endpoint = Endpoint { address, incarnation: "silent".to_owned() };
-        Target { instance: InstanceId(instance), release: ReleaseId(1), endpoint, draining: false }
+        Target { instance: InstanceId(instance), release: ReleaseId(1), endpoint, ..Target::default() }
     }
 
     /// Accepts everything that waits, and what comes for a while, and answers the bytes of all requests.

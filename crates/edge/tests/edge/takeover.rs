@@ -11,7 +11,7 @@ use crate::support::{
     App, Authority, Client, Edge, HOST, Load, Plan, choice, config_in, table, target, until,
 };
 
-fn successor(of: &Edge) -> JoinHandle<Result<(), EdgeError>> {
+pub(crate) fn successor(of: &Edge) -> JoinHandle<Result<(), EdgeError>> {
     let mut config: EdgeConfig = config_in(of.directory.path().to_owned());
     config.takeover = Some(of.socket());
     std::thread::spawn(move || temps_edge::run(config))

@@ -140,7 +140,7 @@ mod tests {
             instance: InstanceId(n),
             release: ReleaseId(1),
             endpoint: Endpoint { address: format!("127.0.0.1:{n}"), incarnation: "a".to_owned() },
-            draining: false,
+            ..Target::default()
         };
         let choice =
             |node, weight| Choice { release: ReleaseId(1), node: NodeId(node), weight, instances: weight };

@@ -13,7 +13,7 @@ const fn refused(what: &'static str, sent: &'static [u8]) -> Case {
 }
 
 #[rustfmt::skip]
-pub(super) const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     passes("a GET", b"GET / HTTP/1.1\r\nHost: @\r\n\r\n", &["GET /", "GET /next"]),
     passes("a GET with the length 0", b"GET / HTTP/1.1\r\nHost: @\r\nContent-Length: 0\r\n\r\n", &["GET /", "GET /next"]),
     passes("a GET with a body", b"GET / HTTP/1.1\r\nHost: @\r\nContent-Length: 5\r\n\r\nhello", &["GET / length=5 \"hello\"", "GET /next"]),
@@ -111,7 +111,10 @@ pub(super) const CASES: &[Case] = &[
     passes("a query", b"GET /?a=b&c HTTP/1.1\r\nHost: @\r\n\r\n", &["GET /?a=b&c", "GET /next"]),
     passes("an absolute target", b"GET http://@/x HTTP/1.1\r\nHost: @\r\n\r\n", &["GET /x", "GET /next"]),
     passes("an absolute target wins over the host", b"GET http://@/x HTTP/1.1\r\nHost: other.test\r\n\r\n", &["GET /x", "GET /next"]),
+    passes("an absolute target without a path", b"GET http://@ HTTP/1.1\r\nHost: @\r\n\r\n", &["GET /", "GET /next"]),
+    passes("an absolute target that ends with a fragment", b"GET http://@#/x HTTP/1.1\r\nHost: @\r\n\r\n", &["GET /", "GET /next"]),
     passes("OPTIONS of everything", b"OPTIONS * HTTP/1.1\r\nHost: @\r\n\r\n", &["OPTIONS *", "GET /next"]),
+    refused("a GET of everything", b"GET * HTTP/1.1\r\nHost: @\r\n\r\n"),
     Case { what: "CONNECT", sent: b"CONNECT @:80 HTTP/1.1\r\nHost: @\r\n\r\n", received: &[], answered: "405 end" },
     refused("no host", b"GET / HTTP/1.1\r\n\r\n"),
     refused("two hosts", b"GET / HTTP/1.1\r\nHost: @\r\nHost: @\r\n\r\n"),

@@ -46,7 +46,11 @@ impl Client {
     pub(crate) async fn try_connect(at: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect(at).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self::of(stream))
+    }
+
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
     }
 
     /// From another address of this machine.

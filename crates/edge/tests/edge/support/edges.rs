@@ -198,7 +198,7 @@ pub(crate) fn choice(release: u64, node: u64, weight: u32) -> Choice {
 
 pub(crate) fn target(instance: u64, release: u64, app: &App) -> Target {
     let endpoint = Endpoint { address: app.address.to_string(), incarnation: app.name.clone() };
-    Target { instance: InstanceId(instance), release: ReleaseId(release), endpoint, draining: false }
+    Target { instance: InstanceId(instance), release: ReleaseId(release), endpoint, ..Target::default() }
 }
 
 /// A table with one environment at [`HOST`].

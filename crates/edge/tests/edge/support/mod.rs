@@ -3,6 +3,8 @@
 mod app;
 mod client;
 mod edges;
+pub(crate) mod frames;
+pub(crate) mod http2;
 mod identity;
 mod load;
 mod tls;

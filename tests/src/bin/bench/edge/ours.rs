@@ -118,7 +118,7 @@ impl Edges {
                 address: format!("127.0.0.1:{}", self.application),
                 incarnation: "1".to_owned(),
             },
-            draining: false,
+            ..Target::default()
         };
         Route {
             environment: EnvironmentId(number),
