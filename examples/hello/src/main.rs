@@ -19,9 +19,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -135,6 +135,12 @@ async fn connection(app: Arc<App>, stream: TcpStream) {
             async move { Ok::<_, std::convert::Infallible>(app.answer(request, busy).await) }
         })
     };
+    if app.settings.http2 {
+        // How a client leaves is its own business.
+        let _ =
+            http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        return;
+    }
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(connection);
     let idle = app.settings.close_idle.unwrap_or(Duration::MAX);

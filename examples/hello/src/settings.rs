@@ -24,6 +24,7 @@
 //! | `LOG_TO` | `address:port` to which log lines are told, besides stderr |
 //! | `FILE` | what `POST /file` appends to and `GET /file` reads |
 //! | `EAT_MEMORY_AFTER_MS` | takes memory without end after this time |
+//! | `HTTP2` | speaks HTTP/2 alone, without TLS |
 //! | `JOB_MS` | how long one job of a worker takes; 1000 if absent |
 //! | `MIGRATE_MS`, `MIGRATE_EXIT` | how long `migrate` takes, and how it ends |
 //! | `CHECK_EXIT` | how `check` ends |
@@ -77,6 +78,7 @@ pub(crate) struct Settings {
     pub(crate) migrate: Duration,
     pub(crate) migrate_exit: i32,
     pub(crate) check_exit: i32,
+    pub(crate) http2: bool,
 }
 
 impl Settings {
@@ -118,6 +120,7 @@ impl Settings {
             migrate: millis("MIGRATE_MS").unwrap_or_default(),
             migrate_exit: number("MIGRATE_EXIT").unwrap_or(0),
             check_exit: number("CHECK_EXIT").unwrap_or(0),
+            http2: text("HTTP2").is_some(),
         }
     }
 }

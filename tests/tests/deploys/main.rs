@@ -19,6 +19,7 @@ use temps_tests::suite;
 fn main() -> ExitCode {
     suite::run(&[
         ("there_and_back_under_load_drops_nothing", rollout::there_and_back),
+        ("an_application_of_http2_is_rolled_out_under_load", rollout::http2),
         ("no_request_reaches_an_application_after_its_stop_signal", rollout::no_late_request),
         ("a_stubborn_application_is_killed_after_its_grace", drain::stubborn),
         ("a_request_longer_than_the_drain_timeout_is_cut_and_counted", drain::cut),

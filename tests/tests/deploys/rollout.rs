@@ -15,6 +15,20 @@ use temps_tests::{check, check_eq, wait};
 /// Rollouts under load in one go.
 const TIMES: usize = 2;
 
+/// An application that speaks HTTP/2 alone: its health is asked in it, and it loses no request either.
+pub(crate) fn http2(cluster: &mut Cluster) -> Result {
+    let app =
+        |version: &str| App::named("two", version)?.env("HTTP2", "yes")?.set("processes.web.protocol", "h2c");
+    cluster.deploy_well(&app("v1")?)?;
+    let load = Load::start(cluster.edges(), Mix::short("two.localhost"));
+    cluster.deploy_well(&app("v2")?)?;
+    cluster.settled("two", 3, "v2")?;
+    let report = load.stop()?;
+    check!(report.is_clean(), "{}", report.table());
+    check_eq!(report.app_errors, 0, "errors of the application");
+    Ok(())
+}
+
 /// Deploys and rolls back under every kind of load; counts also what happened inside the application.
 pub(crate) fn there_and_back(cluster: &mut Cluster) -> Result {
     let effects = Notes::open(cluster.outside())?;
