@@ -21,7 +21,7 @@ const SECRET: [&str; 12] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let files = ["temps/v1/api.proto", "temps/v1/peer.proto"].map(|file| root.join(file));
+    let files = ["api", "domains", "metrics", "peer"].map(|name| root.join(format!("temps/v1/{name}.proto")));
     for file in &files {
         rerun_if_changed(file)?;
     }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use command_fds::{CommandFdExt, FdMapping};
 use serde_json::Value;
 
 use crate::faults;
@@ -44,6 +45,8 @@ pub struct Node {
     pub shape: Shape,
     /// What its server logs from its next start on, where that is not the usual.
     pub filter: Option<&'static str>,
+    /// Sockets that its server gets from its next start on, as from systemd, by name.
+    pub sockets: Vec<(&'static str, TcpListener)>,
     binary: PathBuf,
     dir: PathBuf,
     server: Option<Child>,
@@ -72,6 +75,7 @@ impl Node {
             name: name.to_owned(),
             shape,
             filter: None,
+            sockets: Vec::new(),
             binary: binary.to_owned(),
             dir,
             server: None,
@@ -209,6 +213,15 @@ lease = "{lease}"
             .stderr(log);
         if let Some(filter) = self.filter {
             command.env("TEMPS_LOG", filter);
+        }
+        if !self.sockets.is_empty() {
+            let names: Vec<_> = self.sockets.iter().map(|(name, _)| *name).collect();
+            command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+            let mut passed = Vec::new();
+            for ((_, socket), child_fd) in self.sockets.iter().zip(3..) {
+                passed.push(FdMapping { parent_fd: socket.try_clone()?.into(), child_fd });
+            }
+            command.fd_mappings(passed).context("passing sockets on")?;
         }
         Ok(command)
     }

@@ -5,11 +5,13 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use command_fds::{CommandFdExt, FdMapping};
 use temps_core::table::{Certificates, EdgeReport, Table};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -35,6 +37,8 @@ pub struct LinkOptions {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
+    /// Sockets that it gets, by name, in the way of systemd: from descriptor 3 on, named in `LISTEN_FDNAMES`.
+    pub sockets: Arc<Vec<(String, TcpListener)>>,
 }
 
 /// The connection between a server and its edge, kept up for as long as this lives.
@@ -124,12 +128,26 @@ impl Drop for Link {
     }
 }
 
+/// The first descriptor that a service manager passes on.
+const FIRST: i32 = 3;
+
 /// Starts an edge that does not end with this process.
 fn spawn(options: &LinkOptions, more: &[OsString]) -> io::Result<Child> {
     std::fs::create_dir_all(&options.data_dir)?;
     let log =
         std::fs::OpenOptions::new().create(true).append(true).open(options.data_dir.join("edge.log"))?;
-    Command::new(&options.program)
+    let mut command = Command::new(&options.program);
+    let mut given = Vec::new();
+    for (number, (_, socket)) in options.sockets.iter().enumerate() {
+        let child_fd = FIRST + i32::try_from(number).map_err(io::Error::other)?;
+        given.push(FdMapping { parent_fd: socket.try_clone()?.into(), child_fd });
+    }
+    if !given.is_empty() {
+        let names: Vec<_> = options.sockets.iter().map(|(name, _)| name.as_str()).collect();
+        command.env("LISTEN_FDS", given.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+        command.fd_mappings(given).map_err(io::Error::other)?;
+    }
+    command
         .args(&options.args)
         .args(more)
         // Ctrl-C in the terminal is for the server.

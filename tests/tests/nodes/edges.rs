@@ -1,13 +1,17 @@
 //! Edges that take the place of others.
 
 use std::fs;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::Value;
 use temps_tests::app::App;
 use temps_tests::browser::get;
 use temps_tests::cluster::Cluster;
+use temps_tests::faults;
+use temps_tests::ground::Ground;
 use temps_tests::load::{Load, Mix};
+use temps_tests::node::Node;
 use temps_tests::trouble::Result;
 use temps_tests::{check, check_eq, wait};
 
@@ -50,4 +54,38 @@ pub(crate) fn renewed(cluster: &mut Cluster) -> Result {
     let report = load.stop()?;
     check!(report.is_clean(), "{}", report.table());
     Ok(())
+}
+
+/// While there is no edge, connections wait in the socket that the service manager holds.
+pub(crate) fn activated(cluster: &mut Cluster) -> Result {
+    cluster.only_on(Ground::Processes, "sockets are passed on within one machine")?;
+    cluster.deploy_well(&App::quick("v1")?)?;
+    let socket = TcpListener::bind("127.0.0.1:0")?;
+    let at = socket.local_addr()?;
+    let node = &mut cluster.nodes[1];
+    node.kill()?;
+    node.sockets = vec![("http", socket)];
+    node.restart()?;
+    for _ in 0..2 {
+        end_edge(node)?;
+        let page = get(at, "hello.localhost", "/")?;
+        check_eq!(page.status, 200, "{page:?}");
+    }
+    node.kill()?;
+    node.sockets.clear();
+    node.restart()?;
+    end_edge(node)?;
+    let edge = node.shape.edge;
+    wait::until("the edge at its own address", LIMIT, || {
+        get(edge, "hello.localhost", "/").is_ok_and(|page| page.status == 200)
+    })
+}
+
+/// As a crash would.
+fn end_edge(node: &Node) -> Result {
+    let file = node.dir().join("edge.pid");
+    let pid: u32 =
+        wait::find("the edge's pid", LIMIT, || fs::read_to_string(&file).ok()?.trim().parse().ok())?;
+    faults::slay(pid)?;
+    faults::await_end(pid)
 }

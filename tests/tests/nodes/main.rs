@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         ("what_cannot_be_drained_or_removed_says_why", remove::refused),
         ("a_removed_node_stays_away", remove::stale),
         ("an_edge_is_renewed_with_its_server_and_fails_no_request", edges::renewed),
+        ("a_socket_of_the_service_manager_refuses_nobody_while_its_edge_is_dead", edges::activated),
         ("certificates_are_ordered_and_renewed_whoever_leads", domains::ordered),
         ("a_name_is_shown_by_tls_where_http_does_not_arrive", domains::by_tls),
         ("a_given_certificate_is_shown_by_every_node", domains::given),

@@ -68,6 +68,7 @@ async fn an_edge_is_started_outlives_its_server_and_is_started_again_when_it_die
         args: ["link::edge_process", "--exact", "--ignored", "--nocapture", &argument, "--"]
             .map(Into::into)
             .into(),
+        sockets: Default::default(),
     };
     let app = App::start("app").await;
     let publish = |link: &Link, version| {

@@ -1,7 +1,7 @@
 //! The edge of a node: how its server starts it, and how it starts.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::config::Config;
+use crate::server::inherited;
 
 /// What a server tells its edge.
 #[derive(Debug, Args)]
@@ -58,11 +59,17 @@ pub(crate) struct EdgeArguments {
 /// Runs the edge until it is told to stop.
 pub(crate) fn run(arguments: EdgeArguments) -> Result<()> {
     crate::log_to_stderr();
+    let (http, https) = inherited::split(inherited::take()?);
+    // What a service manager holds open goes before an address.
+    let listen = |sockets: Vec<TcpListener>, at: Option<SocketAddr>| match sockets.is_empty() {
+        true => at.into_iter().map(Listen::At).collect(),
+        false => sockets.into_iter().map(Listen::Bound).collect(),
+    };
     let socket = EdgeConfig::socket_in(&arguments.data_dir);
     let config = EdgeConfig {
         identity: crate::server::identity_dir(&arguments.data_dir),
-        http: vec![Listen::At(arguments.http)],
-        https: arguments.https.into_iter().map(Listen::At).collect(),
+        http: listen(http, Some(arguments.http)),
+        https: listen(https, arguments.https),
         peer: Listen::At(arguments.peer),
         workers: arguments.workers,
         takeover: arguments.takeover,
@@ -78,7 +85,7 @@ pub(crate) fn run(arguments: EdgeArguments) -> Result<()> {
 }
 
 /// Adopts the node's edge, or starts it; and by what one that this server would start is told apart.
-pub(super) fn start(config: &Config) -> Result<(Link, u64)> {
+pub(super) fn start(config: &Config, sockets: Arc<Vec<(String, TcpListener)>>) -> Result<(Link, u64)> {
     let program = std::env::current_exe().context("cannot find this program's file")?;
     let mut args = vec!["edge".into(), "--data-dir".into(), config.data_dir.clone().into_os_string()];
     for (flag, value) in [
@@ -99,7 +106,7 @@ pub(super) fn start(config: &Config) -> Result<(Link, u64)> {
     }
     let mark = mark(&program, &args)?;
     args.extend(["--mark".into(), mark.to_string().into()]);
-    Ok((Link::start(LinkOptions { data_dir: config.data_dir.clone(), program, args }), mark))
+    Ok((Link::start(LinkOptions { data_dir: config.data_dir.clone(), program, args, sockets }), mark))
 }
 
 /// Tells one program with its arguments from another.

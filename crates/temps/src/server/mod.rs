@@ -5,6 +5,7 @@ mod containers;
 pub(crate) mod edge;
 mod enter;
 mod files;
+mod inherited;
 mod leave;
 mod publish;
 mod runtime;
@@ -76,6 +77,7 @@ pub(crate) enum Entrance {
 /// Runs until a signal asks it to stop, or until it cannot go on.
 pub(crate) fn main(arguments: ServerArguments) -> Result<()> {
     crate::log_to_stderr();
+    let sockets = inherited::take()?;
     let mut raw = config::read(arguments.config.as_deref())?;
     raw.name = arguments.name.or(raw.name);
     raw.data_dir = arguments.data_dir.or(raw.data_dir);
@@ -93,12 +95,12 @@ pub(crate) fn main(arguments: ServerArguments) -> Result<()> {
         (false, _, _) => Entrance::None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let done = runtime.block_on(run(config, entrance));
+    let done = runtime.block_on(run(config, entrance, Arc::new(sockets)));
     runtime.shutdown_timeout(CLOSING);
     done
 }
 
-async fn run(config: Config, entrance: Entrance) -> Result<()> {
+async fn run(config: Config, entrance: Entrance, sockets: EdgeSockets) -> Result<()> {
     // The signals are caught before anything is started that would have to be stopped.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -116,7 +118,7 @@ async fn run(config: Config, entrance: Entrance) -> Result<()> {
     let identity = Arc::new(enter::identity(&config, &entrance).await?);
     info!(node = %identity.node, name = config.name, listen = %config.listen, "node starts");
 
-    let node = Node::open(config, identity, runtime, boot.number).await?;
+    let node = Node::open(config, identity, runtime, boot.number, sockets).await?;
     let shutdown = CancellationToken::new();
     let mut parts = node.start(listener, &entrance, &shutdown).await?;
 
@@ -156,7 +158,11 @@ struct Node {
     ledger: RaftLedger,
     runtime: runtime::Choice,
     boot: u64,
+    sockets: EdgeSockets,
 }
+
+/// Those that the edge gets from a service manager.
+type EdgeSockets = Arc<Vec<(String, std::net::TcpListener)>>;
 
 impl Node {
     async fn open(
@@ -164,6 +170,7 @@ impl Node {
         identity: Arc<NodeIdentity>,
         runtime: runtime::Choice,
         boot: u64,
+        sockets: EdgeSockets,
     ) -> Result<Self> {
         let peers = Peers::new(&identity);
         let ledger = RaftLedger::open(OpenOptions {
@@ -175,7 +182,7 @@ impl Node {
             transport: Arc::new(GrpcTransport::new(peers.clone())),
         })
         .await?;
-        Ok(Self { config, identity, peers, ledger, runtime, boot })
+        Ok(Self { config, identity, peers, ledger, runtime, boot, sockets })
     }
 
     /// Ends the parts, and nothing that outlives them.
@@ -207,7 +214,7 @@ impl Node {
         shutdown: &CancellationToken,
     ) -> Result<JoinSet<Result<()>>> {
         let ledger: Arc<dyn Ledger> = Arc::new(self.ledger.clone());
-        let (link, mark) = edge::start(&self.config)?;
+        let (link, mark) = edge::start(&self.config, Arc::clone(&self.sockets))?;
         let link = Arc::new(link);
         let pid_file = self.config.data_dir.join("edge.pid");
         let store = Arc::new(Store::open(self.config.data_dir.join("artifacts"))?);

@@ -135,6 +135,7 @@ impl Edge {
             // Nothing is to be started: the edge lives in this process.
             program: "/nonexistent/temps".into(),
             args: Vec::new(),
+            sockets: Arc::default(),
         };
         self.link = Some(Link::start(options));
         self.version.store(0, Ordering::SeqCst);

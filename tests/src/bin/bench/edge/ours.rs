@@ -149,6 +149,7 @@ impl Edge {
             data_dir: at.to_owned(),
             program: "/usr/bin/taskset".into(),
             args: words.collect(),
+            sockets: Default::default(),
         };
         Ok(Self {
             node,
