@@ -143,7 +143,7 @@ pub(super) struct Routes {
     pub(super) domains: Option<Vec<Spanned<String>>>,
     pub(super) path_prefix: Text,
     pub(super) https: Text,
-    pub(super) hsts: Option<Spanned<Written>>,
+    pub(super) hsts: Option<Spanned<u64>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -54,13 +54,16 @@ fn https(written: &Spanned<String>, found: &mut Found) -> Https {
     }
 }
 
-/// In seconds; browsers know no shorter times, and none of them more than some years.
-fn hsts(written: &Spanned<raw::Written>, found: &mut Found) -> Option<u64> {
-    let seconds = written.get_ref().0 / 1_000;
-    if seconds > YEARS {
-        found.at(written.span(), "hsts is at most 26280h, which is three years");
+/// In seconds, as browsers are told.
+fn hsts(written: &Spanned<u64>, found: &mut Found) -> Option<u64> {
+    let seconds = *written.get_ref();
+    if seconds > HSTS_MAX {
+        found.at(
+            written.span(),
+            format!("hsts is a number of seconds up to {HSTS_MAX}, which is three years"),
+        );
     }
     Some(seconds).filter(|seconds| *seconds > 0)
 }
 
-const YEARS: u64 = 3 * 365 * 24 * 60 * 60;
+const HSTS_MAX: u64 = 3 * 365 * 24 * 60 * 60;

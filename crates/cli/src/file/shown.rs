@@ -135,7 +135,7 @@ struct Routes<'a> {
     path_prefix: &'a str,
     https: Https,
     #[serde(skip_serializing_if = "Option::is_none")]
-    hsts: Option<String>,
+    hsts: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -191,7 +191,7 @@ impl<'a> Shown<'a> {
                 domains: &spec.routes.domains,
                 path_prefix: &spec.routes.path_prefix,
                 https: spec.routes.https,
-                hsts: spec.routes.hsts.map(|seconds| write(seconds * 1_000)),
+                hsts: spec.routes.hsts,
             },
             placement: Placement { spread: &spec.placement.spread, require: &spec.placement.require },
             volumes: &spec.volumes,

@@ -61,7 +61,7 @@ keep = 9
 domains = ["App.Example.com.", "bücher.example"]
 path_prefix = "/api/"
 https = "optional"
-hsts = "720h"
+hsts = 2592000
 [env]
 LOG_LEVEL = "in\"fo $HOME\n"
 [environments.staging.processes.web]
@@ -105,7 +105,7 @@ EXTRA = ""
 #[test]
 fn what_is_shown_is_the_same_file_again_without_secrets() {
     let text = format!(
-        "{WEB}[env]\nKEY = \"canary-7f3a\"\n[health]\ninterval = \"1s500ms\"\n[routes]\ndomains = [\"a.test\"]\nhsts = \"1h\"\n"
+        "{WEB}[env]\nKEY = \"canary-7f3a\"\n[health]\ninterval = \"1s500ms\"\n[routes]\ndomains = [\"a.test\"]\nhsts = 3600\n"
     );
     let mut file = good(&text, "production");
     let shown = toml::to_string(&Shown::of("my-app", &file)).unwrap();
@@ -145,8 +145,8 @@ fn unknown_keys_are_shown_with_what_was_probably_meant() {
         "temps.toml:4:9: https is \"redirect\" or \"optional\", not \"always\"\n  |\n4 | https = \"always\"\n  |         ^^^^^^^^",
     );
     check(
-        "[routes]\nhsts = \"999999h\"\n",
-        "temps.toml:4:8: hsts is at most 26280h, which is three years\n  |\n4 | hsts = \"999999h\"\n  |        ^^^^^^^^^",
+        "[routes]\nhsts = 94608001\n",
+        "temps.toml:4:8: hsts is a number of seconds up to 94608000, which is three years\n  |\n4 | hsts = 94608001\n  |        ^^^^^^^^",
     );
     check(
         "[routes]\nzone = \"x\"\n",

@@ -1,6 +1,13 @@
 //! Names of applications, and where certificates are ordered.
 
-use super::User;
+use clap::Parser;
+
+use super::{Line, User};
+
+/// Whether it can be typed so.
+fn is_line(line: &str) -> bool {
+    Line::try_parse_from(std::iter::once("temps").chain(line.split_whitespace())).is_ok()
+}
 
 #[tokio::test]
 async fn a_name_is_added_listed_and_taken() {
@@ -31,8 +38,7 @@ async fn a_certificate_comes_with_its_key_and_is_not_shown() {
     assert!(!format!("{seen:?}").contains("CANARY"));
     let asked = user.town().domains[0].clone();
     assert_eq!((asked.certificate.as_str(), asked.key.as_str()), ("CHAIN", "CANARY"));
-    let seen = user.types(&format!("domains add a.example -p shop --cert {here}/chain.pem")).await;
-    assert_eq!(seen.code, 2);
+    assert!(!is_line(&format!("domains add a.example -p shop --cert {here}/chain.pem")));
     let seen =
         user.types(&format!("domains add a.example -p shop --cert {here}/no.pem --key {here}/key.pem")).await;
     assert_eq!((seen.code, seen.err.contains("cannot read")), (2, true));
@@ -55,7 +61,7 @@ async fn a_name_is_verified_where_every_address_is_ours() {
 #[tokio::test]
 async fn nobody_agrees_to_terms_unasked() {
     let user = User::new().await;
-    assert_eq!(user.types("cluster acme --email a@shop.example").await.code, 2);
+    assert!(!is_line("cluster acme --email a@shop.example"));
     assert_eq!(user.types("cluster acme").await.out, "No certificates are ordered.\n");
     let seen = user.types("cluster acme --email a@shop.example --agree-to-terms").await;
     assert!(seen.out.contains("ordered from https://acme-v02.api.letsencrypt.org/directory"), "{}", seen.out);

@@ -209,7 +209,7 @@ async fn no_bytes_hide_a_request() {
 fn the_reader_is_strict() {
     let whole = |head: &str| {
         format!(
-            "GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: b\r\nx-forwarded-proto: http\r\nx-forwarded-host: a\r\n{head}"
+            "GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: b\r\nx-forwarded-proto: http\r\nx-forwarded-host: a\r\nx-forwarded-port: 80\r\nx-real-ip: b\r\nx-request-id: c\r\n{head}"
         )
     };
     assert!(matches!(read(whole("\r\n").as_bytes()), Ok(Read::Whole(_))));

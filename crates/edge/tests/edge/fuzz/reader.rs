@@ -93,7 +93,16 @@ fn check_headers(headers: &[(String, String)]) -> Result<Body, String> {
     let all = |wanted: &str| -> Vec<&str> {
         headers.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).collect()
     };
-    for name in ["host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"] {
+    let once = [
+        "host",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-real-ip",
+        "x-request-id",
+    ];
+    for name in once {
         if all(name).len() != 1 {
             return Err(format!("{name}: {:?}", all(name)));
         }
@@ -107,7 +116,6 @@ fn check_headers(headers: &[(String, String)]) -> Result<Body, String> {
                 | "proxy-authorization"
                 | "http2-settings"
                 | "forwarded"
-                | "x-real-ip"
         );
         if ends_here || name.starts_with("temps-") {
             return Err(format!("a line {name}"));
@@ -115,7 +123,10 @@ fn check_headers(headers: &[(String, String)]) -> Result<Body, String> {
     }
     let alike = headers.iter().find(|(name, _)| {
         name.contains('_')
-            && matches!(&*name.replace('_', "-"), "content-length" | "transfer-encoding" | "x-forwarded-for")
+            && matches!(
+                &*name.replace('_', "-"),
+                "content-length" | "transfer-encoding" | "x-forwarded-for" | "x-real-ip" | "x-request-id"
+            )
     });
     if let Some((name, _)) = alike {
         return Err(format!("a line {name}"));
