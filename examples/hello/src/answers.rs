@@ -148,7 +148,7 @@ impl App {
 
     /// Tells the request's id to whoever counts effects.
     fn count(&self, headers: &HeaderMap) -> Response<Held> {
-        let id = headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("-");
+        let id = headers.get("x-number").and_then(|id| id.to_str().ok()).unwrap_or("-");
         match self.effects.as_ref().map(|effects| effects.tell(id)) {
             Some(Ok(())) => text(StatusCode::OK, id.to_owned()),
             Some(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),

@@ -162,7 +162,7 @@ impl Ask<'_> {
         *request.method_mut() = self.method;
         // Targets are written in this file and hosts are test names: both are always valid.
         *request.uri_mut() = self.target.parse().unwrap_or_default();
-        let values = [(header::HOST, self.host.to_owned()), (X_REQUEST_ID, format!("r{}", self.number))];
+        let values = [(header::HOST, self.host.to_owned()), (X_NUMBER, format!("r{}", self.number))];
         for (name, value) in values {
             if let Ok(value) = value.parse() {
                 request.headers_mut().insert(name, value);
@@ -172,7 +172,7 @@ impl Ask<'_> {
     }
 }
 
-const X_REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
+const X_NUMBER: header::HeaderName = header::HeaderName::from_static("x-number");
 
 async fn one(kind: Kind, pool: &Pool, request: Request<Payload>) -> Found<Reply> {
     let keeps = !matches!(kind, Kind::Fresh);

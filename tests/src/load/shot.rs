@@ -10,7 +10,7 @@ use super::Kind;
 /// One request, from its moment to its end.
 #[derive(Clone, Debug)]
 pub struct Shot {
-    /// Its number, which it also carried as `x-request-id: rN`.
+    /// Its number, which it also carried as `x-number: rN`.
     pub number: u64,
     /// What was sent.
     pub kind: Kind,

@@ -72,7 +72,8 @@ fn arrived(cluster: &Cluster) -> Result {
 
 /// What a client claims about itself is dropped; the application sees what the edge saw.
 pub(crate) fn forwarded(cluster: &mut Cluster) -> Result {
-    cluster.deploy_well(&App::quick("v1")?)?;
+    let app = App::named("alone", "v1")?.set("processes.web.instances", 1)?;
+    cluster.deploy_well(&app)?;
     let lies = [
         ("x-forwarded-for", "10.0.0.1"),
         ("X-Forwarded-For", "10.0.0.2"),
@@ -81,10 +82,10 @@ pub(crate) fn forwarded(cluster: &mut Cluster) -> Result {
         ("x-real-ip", "9.9.9.9"),
         ("connection", "x-forwarded-for"),
     ];
+    let mut forwarded = 0;
     for target in cluster.edges() {
-        let mut nodes = std::collections::BTreeSet::new();
-        let mut browser = Browser::open(target.address, "hello.localhost")?;
-        for _ in 0..12 {
+        let mut browser = Browser::open(target.address, "alone.localhost")?;
+        for _ in 0..3 {
             let page = browser.ask(http::Method::GET, "/headers", &lies, "")?;
             let seen: Value = serde_json::from_slice(&page.body)?;
             let header = |name: &str| seen.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -95,13 +96,13 @@ pub(crate) fn forwarded(cluster: &mut Cluster) -> Result {
                 target.name
             );
             check_eq!(header("x-forwarded-proto"), "http", "through {}: {seen}", target.name);
-            check_eq!(header("host"), "hello.localhost", "through {}: {seen}", target.name);
+            check_eq!(header("host"), "alone.localhost", "through {}: {seen}", target.name);
             let claimed = ["1.1.1.1", "9.9.9.9", "10.0.0."].iter().any(|lie| seen.to_string().contains(lie));
             check!(!claimed, "a lie came through {}: {seen}", target.name);
-            nodes.insert(page.header("x-node").to_owned());
+            forwarded += usize::from(page.header("x-node") != target.name);
         }
-        check!(nodes.len() > 1, "{} only asked {nodes:?}", target.name);
     }
+    check_eq!(forwarded, 6, "requests that another node's edge answered");
     Ok(())
 }
 

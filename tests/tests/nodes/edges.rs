@@ -33,6 +33,7 @@ pub(crate) fn renewed(cluster: &mut Cluster) -> Result {
             log.display().to_string()
         );
         node.configure("edge", &lines)?;
+        node.kill()?;
         node.restart()?;
         wait::until("another edge to take over", LIMIT, || !pid().is_empty() && pid() != before)?;
         // It logs, and each line is that of a request.
