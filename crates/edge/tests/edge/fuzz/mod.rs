@@ -21,6 +21,9 @@ mod reader;
 /// So many at a time, each with an application of its own; every other one is asked through another node.
 const LANES: usize = 24;
 
+/// So many of each lane are tried at least.
+const LEAST: u64 = 20;
+
 /// After so long nothing more comes.
 const QUIET: Duration = Duration::from_millis(1_500);
 
@@ -183,10 +186,12 @@ async fn no_bytes_hide_a_request() {
     let tried = futures_util::future::join_all(lanes.iter().enumerate().map(async |(n, lane)| {
         let edge = if n % 2 == 0 { &near } else { &far };
         let mut dice = Dice::new(seed.wrapping_mul(1_000) + n as u64);
-        let mut tried = 0_u64;
-        while Instant::now() < until {
+        let (mut tried, mut received) = (0_u64, 0_usize);
+        // However busy the machine is, some of each.
+        while Instant::now() < until || tried < LEAST {
             let bytes = mutated(&mut dice, &seeds);
             tried += 1;
+            received += lane.received.lock().unwrap().whole.len();
             if let Some(wrong) = lane.try_out(edge, &bytes).await {
                 println!("{wrong}\n  {}", bytes.escape_ascii());
                 let least =
@@ -198,11 +203,12 @@ async fn no_bytes_hide_a_request() {
                 );
             }
         }
-        tried
+        (tried, received)
     }))
     .await;
-    println!("{} requests, seed {seed}", tried.iter().sum::<u64>());
-    assert!(tried.iter().all(|tried| *tried > 0));
+    let (tried, received) = tried.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    println!("{tried} tried, {received} requests received, seed {seed}");
+    assert!(received as u64 > tried / 20, "{received} requests of {tried} were received");
 }
 
 #[test]
