@@ -234,15 +234,13 @@ impl Start {
                 worker.switch(first);
             }
             let mut accepting = Vec::new();
-            for socket in self.sockets.http {
+            let of = |sockets: Vec<_>, kind| sockets.into_iter().map(move |socket| (socket, kind));
+            let clients = of(self.sockets.http, Kind::Client).chain(of(self.sockets.https, Kind::Secure));
+            for (socket, kind) in clients {
                 // Its connections inherit it: they end where the other side takes nothing of what is sent.
                 SockRef::from(&socket).set_tcp_user_timeout(Some(worker.limits.body))?;
                 let listener = TcpListener::from_std(socket)?;
-                accepting.push(spawn_local(accept(Rc::clone(&worker), Rc::new(listener), Kind::Client)));
-            }
-            for socket in self.sockets.https {
-                let listener = TcpListener::from_std(socket)?;
-                accepting.push(spawn_local(accept(Rc::clone(&worker), Rc::new(listener), Kind::Secure)));
+                accepting.push(spawn_local(accept(Rc::clone(&worker), Rc::new(listener), kind)));
             }
             let listener = TcpListener::from_std(self.sockets.peer)?;
             accepting.push(spawn_local(accept(Rc::clone(&worker), Rc::new(listener), Kind::Edge)));

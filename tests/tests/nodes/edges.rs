@@ -67,26 +67,30 @@ pub(crate) fn activated(cluster: &mut Cluster) -> Result {
     node.kill()?;
     node.sockets = vec![("http", socket)];
     node.restart()?;
+    let mut ended = 0;
     for _ in 0..2 {
-        end_edge(node)?;
+        ended = end_edge(node, ended)?;
         let page = get(at, "hello.localhost", "/")?;
         check_eq!(page.status, 200, "{page:?}");
     }
     node.kill()?;
     node.sockets.clear();
     node.restart()?;
-    end_edge(node)?;
+    end_edge(node, ended)?;
     let edge = node.shape.edge;
     wait::until("the edge at its own address", LIMIT, || {
         get(edge, "hello.localhost", "/").is_ok_and(|page| page.status == 200)
     })
 }
 
-/// As a crash would.
-fn end_edge(node: &Node) -> Result {
+/// As a crash would. `before`: the one that was ended last, of which the file may still tell.
+fn end_edge(node: &Node, before: u32) -> Result<u32> {
     let file = node.dir().join("edge.pid");
-    let pid: u32 =
-        wait::find("the edge's pid", LIMIT, || fs::read_to_string(&file).ok()?.trim().parse().ok())?;
+    let pid = wait::find("the edge's pid", LIMIT, || {
+        let pid: u32 = fs::read_to_string(&file).ok()?.trim().parse().ok()?;
+        (pid != before).then_some(pid)
+    })?;
     faults::slay(pid)?;
-    faults::await_end(pid)
+    faults::await_end(pid)?;
+    Ok(pid)
 }
