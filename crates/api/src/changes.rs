@@ -134,8 +134,8 @@ pub(crate) async fn set_maintenance(
         message: Some(asked.message).filter(|message| !message.is_empty()),
         retry_after: asked.retry_after_s,
     });
-    let receipt = desk.propose(&caller, Command::SetMaintenance { project, environment, on }).await?;
-    Ok(SetMaintenanceResponse { no_change: matches!(receipt.outcome, Outcome::NoChange(_)) })
+    let no_change = desk.change(&caller, Command::SetMaintenance { project, environment, on }).await?;
+    Ok(SetMaintenanceResponse { no_change })
 }
 
 pub(crate) async fn create_project(
@@ -192,6 +192,12 @@ impl Desk {
         let receipt = self.ledger.propose(proposal).await.map_err(|e| unanswered(&e))?;
         receipt.made().map_err(|e| refused(&e))?;
         Ok(receipt)
+    }
+
+    /// Proposes a command that makes nothing with a number. `true`: the state was so already.
+    pub(crate) async fn change(&self, caller: &Caller, command: Command) -> Answer<bool> {
+        let receipt = self.propose(caller, command).await?;
+        Ok(matches!(receipt.outcome, Outcome::NoChange(_)))
     }
 
     /// A new secret. Under one key it is the same however often, and on whichever node, it is asked

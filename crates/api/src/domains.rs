@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use temps_core::command::{Command, Outcome};
+use temps_core::command::Command;
 use temps_core::domains::{self, Origin, is_certifiable};
 use temps_core::host;
 use temps_core::model::{
@@ -157,8 +157,7 @@ pub(crate) async fn set_acme(desk: &Desk, caller: Caller, request: SetAcmeReques
 }
 
 async fn change(desk: &Desk, caller: &Caller, command: Command) -> Answer<DomainChanged> {
-    let receipt = desk.propose(caller, command).await?;
-    Ok(DomainChanged { no_change: matches!(receipt.outcome, Outcome::NoChange(_)) })
+    Ok(DomainChanged { no_change: desk.change(caller, command).await? })
 }
 
 fn normal(name: &str) -> Answer<String> {

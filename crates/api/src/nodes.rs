@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use temps_core::command::{Command, Outcome};
+use temps_core::command::Command;
 use temps_core::drain::{self, Left, Stay};
 use temps_core::model::{ClusterState, Event, Node, NodeId, NodeStatus, What};
 use temps_core::removal;
@@ -83,8 +83,7 @@ pub(crate) async fn remove(desk: &Desk, caller: Caller, request: RemoveNodeReque
 }
 
 async fn change(desk: &Desk, caller: &Caller, command: Command) -> Answer<NodeChanged> {
-    let receipt = desk.propose(caller, command).await?;
-    Ok(NodeChanged { no_change: matches!(receipt.outcome, Outcome::NoChange(_)) })
+    Ok(NodeChanged { no_change: desk.change(caller, command).await? })
 }
 
 /// Machines that do not simply take part.

@@ -194,7 +194,7 @@ impl Certifier {
     }
 }
 
-/// Certificates that were ordered, and that something still shows.
+/// Certificates that were ordered.
 fn ordered(state: &ClusterState) -> impl Iterator<Item = (CertificateId, &Certificate)> {
     let all = state.tls.certificates.iter().map(|(id, certificate)| (*id, certificate));
     all.filter(|(_, certificate)| certificate.from == CertificateFrom::Acme)

@@ -1,10 +1,8 @@
 //! Names of environments: whose they are, where they come from, and which of them need a certificate now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::model::{
-    Certificate, CertificateFrom, CertificateId, ClusterState, Environment, EnvironmentId, Millis,
-};
+use crate::model::{CertificateFrom, CertificateId, ClusterState, Environment, EnvironmentId, Millis};
 use crate::routes::{claims, default_host};
 
 /// Where a name comes from.
@@ -82,9 +80,4 @@ pub fn due(state: &ClusterState, wall: Millis) -> Vec<Due> {
     }
     due.sort_by_key(|(at, _)| *at);
     due.into_iter().map(|(_, due)| due).collect()
-}
-
-/// Names that a certificate covers and that are those of an environment.
-pub(crate) fn used(certificate: &Certificate, names: &BTreeSet<&String>) -> bool {
-    names.iter().any(|name| certificate.covers(name))
 }

@@ -2,12 +2,9 @@
 //!
 //! Who speaks something else may take the beginning of a request for one of its own, so none is sent before.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
+
+use crate::watched::{Watch, Watched};
 
 /// The head of a frame.
 const HEAD: usize = 9;
@@ -27,22 +24,26 @@ pub(crate) enum Greeting {
     Other,
 }
 
-/// A connection that tells whether the other side greets in HTTP/2.
+/// Tells whether the other side of a connection greets in HTTP/2.
 #[derive(Debug)]
-pub(crate) struct Greeted<T> {
-    io: T,
+pub(crate) struct Greeted {
     first: Vec<u8>,
     tell: Option<oneshot::Sender<Greeting>>,
 }
 
-impl<T> Greeted<T> {
+impl Greeted {
     /// The receiver hears of the greeting once it has come, and an error where none came.
-    pub(crate) fn new(io: T) -> (Self, oneshot::Receiver<Greeting>) {
+    pub(crate) fn on<T>(io: T) -> (Watched<T, Self>, oneshot::Receiver<Greeting>) {
         let (tell, told) = oneshot::channel();
-        (Self { io, first: Vec::new(), tell: Some(tell) }, told)
+        (Watched { io, watch: Self { first: Vec::new(), tell: Some(tell) } }, told)
     }
+}
 
-    fn note(&mut self, bytes: &[u8]) {
+impl Watch for Greeted {
+    fn read(&mut self, bytes: &[u8]) {
+        if self.tell.is_none() {
+            return;
+        }
         self.first.extend(bytes);
         if let Some(greeting) = greeting(&self.first) {
             self.first = Vec::new();
@@ -64,47 +65,6 @@ fn greeting(bytes: &[u8]) -> Option<Greeting> {
     let told = settings.chunks_exact(6).rfind(|setting| setting[..2] == STREAMS);
     let streams = told.map(|setting| u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]));
     Some(Greeting::Http2(streams.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))))
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Greeted<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        if self.tell.is_some() {
-            self.note(&buf.filled()[before..]);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Greeted<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ mod told;
 mod tunnel;
 mod upload;
 mod wait;
+mod watched;
 mod worker;
 
 pub use config::{EdgeConfig, EdgeError, Limits, Listen};

@@ -10,15 +10,16 @@ use temps_core::model::Maintenance;
 
 use crate::body::Answer;
 use crate::client::Active;
+use crate::secure::CHALLENGES;
 
 const TITLE: &str = "Down for maintenance";
 const DEFAULT: &str = "Please try again in a few minutes.";
 
-/// Whether a request reaches the application all the same: who proves that a domain is its own need not wait. The
-/// edge answers no such challenges itself.
+/// Whether a request reaches the application all the same: who proves that a domain is its own need not wait. Challenges
+/// of the cluster's own orders are answered before.
 pub(crate) fn passes(path: &str) -> bool {
     let token = |rest: &str| rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    path.strip_prefix("/.well-known/acme-challenge/").is_some_and(token)
+    path.strip_prefix(CHALLENGES).is_some_and(token)
 }
 
 /// The form of an answer.

@@ -191,7 +191,7 @@ async fn place(pool: &Rc<Pool>, after: u64) -> io::Result<(Stream, Age)> {
 }
 
 async fn connect(pool: &Rc<Pool>) -> io::Result<Rc<Shared>> {
-    let (stream, greeting) = Greeted::new(Pool::open(pool).await?);
+    let (stream, greeting) = Greeted::on(Pool::open(pool).await?);
     let spawn = Spawn::default();
     let (sender, connection) = http2::Builder::new(spawn.clone())
         .timer(TokioTimer::new())

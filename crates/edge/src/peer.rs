@@ -160,7 +160,7 @@ impl PeerLink {
             return Err(io::Error::new(io::ErrorKind::NotConnected, "another attempt has just failed"));
         }
         self.attempts.set(seen + 1);
-        let (stream, silence) = Heard::new(self.connect(&self.tls.connect).await?);
+        let (stream, silence) = Heard::on(self.connect(&self.tls.connect).await?);
         let (sender, connection) = http2::Builder::new(Spawn)
             .timer(TokioTimer::new())
             .initial_stream_window_size(256 * 1024)

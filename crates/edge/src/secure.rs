@@ -138,7 +138,7 @@ fn showing(worker: &Worker, hello: &ClientHello<'_>) -> Showing {
 }
 
 /// Where a server of ACME asks, before the token (RFC 8555 section 8.3).
-const CHALLENGES: &str = "/.well-known/acme-challenge/";
+pub(crate) const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
 /// Where everybody is told whose edge this is; the rest of the path is short.
 const CLUSTER: &str = "/.well-known/temps-cluster/";

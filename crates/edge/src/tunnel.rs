@@ -1,18 +1,16 @@
 //! A connection whose protocol changed: bytes both ways, until both ends are done.
 
-use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::io::copy_bidirectional;
 use tracing::debug;
 
 use crate::instance::Lease;
 use crate::pool::Carrier;
 use crate::record::Record;
+use crate::watched::{Watch, Watched};
 use crate::worker::Worker;
 
 /// What lasts as long as a tunnel.
@@ -35,14 +33,14 @@ pub(crate) fn open(worker: &Rc<Worker>, client: OnUpgrade, upstream: OnUpgrade, 
         match ends.await {
             Ok((client, upstream)) => {
                 let (client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-                let mut client = Counted { io: client, read: 0, written: 0 };
+                let mut client = Watched { io: client, watch: Counted::default() };
                 let copied = copy_bidirectional(&mut client, &mut upstream).await;
                 if let Err(error) = &copied {
                     debug!(%error, "a tunnel broke off");
                 }
                 if let Some(record) = &held.record {
                     record.note(|line| {
-                        (line.bytes_in, line.bytes_out) = (client.read, client.written);
+                        (line.bytes_in, line.bytes_out) = (client.watch.read, client.watch.written);
                         line.error =
                             copied.err().map(|error| format!("the tunnel broke off: {error}").into());
                     });
@@ -58,38 +56,19 @@ pub(crate) fn open(worker: &Rc<Worker>, client: OnUpgrade, upstream: OnUpgrade, 
     }
 }
 
-/// A connection whose bytes are counted, so that they are known however it ends.
-struct Counted<T> {
-    io: T,
+/// Bytes of a connection, so that they are known however it ends.
+#[derive(Default)]
+struct Counted {
     read: u64,
     written: u64,
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        self.read += (buf.filled().len() - before) as u64;
-        Poll::Ready(Ok(()))
+impl Watch for Counted {
+    fn read(&mut self, bytes: &[u8]) {
+        self.read += bytes.len() as u64;
     }
-}
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let n = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+    fn wrote(&mut self, n: usize) {
         self.written += n as u64;
-        Poll::Ready(Ok(n))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -1,6 +1,6 @@
 //! One worker: a thread with its own runtime, listeners, connections and current table.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -183,8 +183,8 @@ impl Worker {
     }
 
     /// What clients are shown.
-    pub(crate) fn keyring(&self) -> Arc<Keyring> {
-        Arc::clone(&self.keyring.borrow())
+    pub(crate) fn keyring(&self) -> Ref<'_, Arc<Keyring>> {
+        self.keyring.borrow()
     }
 
     /// Shows these to clients from now on.

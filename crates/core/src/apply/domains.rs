@@ -66,8 +66,8 @@ impl Change<'_> {
         };
         self.state.tls.orders.remove(name);
         let names = domains::names(self.state);
-        let names = names.keys().collect();
-        self.state.tls.certificates.retain(|_, c| !c.covers(name) || domains::used(c, &names));
+        let is_used = |c: &Certificate| names.keys().any(|name| c.covers(name));
+        self.state.tls.certificates.retain(|_, c| !c.covers(name) || is_used(c));
         let what = What::DomainRemoved { name: name.to_owned(), by: self.by.to_owned() };
         self.emit(None, Some(environment), what);
         done()

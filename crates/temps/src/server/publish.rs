@@ -41,6 +41,7 @@ pub(super) async fn publish(
     let mut changes = ledger.changes();
     let mut reports = link.reports();
     let mut version = 0;
+    let mut certified = None;
     let mut caught_up = false;
     let mut is_away = pin!(is_away(runtime));
     let mut away = false;
@@ -56,8 +57,10 @@ pub(super) async fn publish(
         // Before everything here was listed, addresses in the state may be those of other programs. But
         // where it cannot be listed for long, the other nodes must not wait for this one's edge.
         let known = local.borrow().listed || away;
-        if caught_up || state.index > 0 {
+        // Opening them takes time, and most changes are of something else.
+        if (caught_up || state.index > 0) && certified.as_ref() != Some(&state.tls.certificates) {
             link.certify(certificates(&state, &seal));
+            certified = Some(state.tls.certificates.clone());
         }
         if known && (caught_up || state.index >= reports.borrow_and_update().index && state.index > 0) {
             version += 1;
