@@ -8,6 +8,10 @@ use std::path::PathBuf;
 
 use temps_edge::{EdgeConfig, Limits, Listen};
 
+/// As in `temps`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = env::args().skip(1).collect();
     let [directory, workers, http, peer] = words.as_slice() else {

@@ -10,6 +10,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// An edge allocates for each connection and request; see "The speed of the edge" in ARCHITECTURE.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Deploys without a failed request, on your own machines.
 #[derive(Debug, Parser)]
 #[command(name = "temps", version, propagate_version = true, infer_subcommands = false)]
