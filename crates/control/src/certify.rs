@@ -286,22 +286,4 @@ fn pause(attempts: u32, limited: bool) -> Millis {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::pause;
-
-    #[test]
-    fn no_hour_sees_more_tries_than_servers_allow() {
-        let hour = 3_600_000;
-        let mut at = 0;
-        let mut tries = vec![0];
-        for attempts in 0..6 {
-            at += pause(attempts, false);
-            tries.push(at);
-        }
-        for start in &tries {
-            let within = tries.iter().filter(|at| (*start..start + hour).contains(*at)).count();
-            assert!(within * 2 <= 5, "{within} tries from {start} on");
-        }
-        assert!(pause(0, true) >= 2 * hour);
-    }
-}
+mod tests;
