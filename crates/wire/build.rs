@@ -3,6 +3,13 @@
 use std::error::Error;
 use std::path::Path;
 
+/// What messages of the HTTP API have, too. `default`: what is not sent has no value, as in gRPC.
+const JSON: &str = "#[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]\n\
+                    #[serde(default, deny_unknown_fields)]";
+
+/// Messages with bytes that are not for people; the HTTP API has other ways to send what they carry.
+const BINARY: [&str; 2] = ["BundleChunk", "DeployRequest"];
+
 /// Messages that carry secrets, or bytes of others that do; their `Debug` is written in `src/proto.rs`.
 const SECRET: [&str; 12] = [
     ".temps.v1.AddDomainRequest",
@@ -26,11 +33,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         rerun_if_changed(file)?;
     }
     let descriptors = protox::compile(&files, [&root])?;
-    tonic_prost_build::configure()
+    let mut generated = tonic_prost_build::configure()
         .bytes(".temps.v1")
         .btree_map(".temps.v1")
         .skip_debug(SECRET)
-        .compile_fds(descriptors)?;
+        .field_attribute(
+            ".temps.v1.LogLine.text",
+            "#[serde(with = \"crate::text\")] #[schema(value_type = String, default = \"\")]",
+        );
+    for file in descriptors.file.iter().filter(|file| !file.name().ends_with("/peer.proto")) {
+        for message in file.message_type.iter().filter(|message| !BINARY.contains(&message.name())) {
+            generated = generated.message_attribute(format!(".temps.v1.{}", message.name()), JSON);
+        }
+    }
+    generated.compile_fds(descriptors)?;
     Ok(())
 }
 

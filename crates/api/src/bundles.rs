@@ -14,7 +14,7 @@ use crate::caller::Caller;
 use crate::desk::{Answer, Desk};
 use crate::limits;
 use crate::refusal::unstored;
-use crate::transfer;
+use crate::transfer::{self, Incoming};
 
 /// How long another node may take to say whether it has a bundle.
 const ASK_WITHIN: Duration = Duration::from_secs(3);
@@ -27,7 +27,11 @@ pub(crate) async fn put_bundle(
     _: Caller,
     chunks: Streaming<BundleChunk>,
 ) -> Answer<PutBundleResponse> {
-    let incoming = transfer::receive(chunks).await?;
+    take(desk, transfer::receive(chunks).await?).await
+}
+
+/// Has it on two nodes, where there are two, once this returns.
+pub(crate) async fn take(desk: &Desk, incoming: Incoming) -> Answer<PutBundleResponse> {
     let (digest, bytes) = (incoming.digest.clone(), incoming.bytes);
     if desk.artifacts.has(&digest).await {
         transfer::discard(incoming).await?;

@@ -71,8 +71,9 @@ pub fn routes(desk: Desk) -> Routes {
         .max_encoding_message_size(MESSAGE_MAX);
     let temps = TempsServer::new(desk.clone()).max_encoding_message_size(MESSAGE_MAX);
     let services = Routes::new(temps).add_service(peer).add_service(JoinServer::new(desk.clone()));
-    let metrics = axum::Router::new().route("/metrics", axum::routing::get(scrape)).with_state(desk);
-    Routes::from(services.into_axum_router().merge(metrics))
+    let plain =
+        axum::Router::new().route("/metrics", axum::routing::get(scrape)).merge(crate::http::routes());
+    Routes::from(services.into_axum_router().merge(plain.with_state(desk)))
 }
 
 /// A state, and whether it reflects every write that was acknowledged before it was asked for.

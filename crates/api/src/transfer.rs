@@ -51,8 +51,16 @@ pub(crate) async fn receive<C: Chunk>(
     let (digest, bytes, data) = first.into_parts();
     limits::bundle(&digest, bytes)?;
     let rest = chunks.map(|chunk| chunk.map(|chunk| chunk.into_parts().2).map_err(io::Error::other));
-    let content = verified(&digest, bytes, stream::once(async { Ok(data) }).chain(rest).boxed());
-    Ok(Incoming { digest, bytes, content })
+    Ok(announced(&digest, bytes, stream::once(async { Ok(data) }).chain(rest).boxed()))
+}
+
+/// What has been announced with this size and digest.
+pub(crate) fn announced(
+    digest: &str,
+    bytes: u64,
+    content: BoxStream<'static, io::Result<Bytes>>,
+) -> Incoming {
+    Incoming { digest: digest.to_owned(), bytes, content: verified(digest, bytes, content) }
 }
 
 /// Reads everything and keeps nothing, so that the sender can finish.

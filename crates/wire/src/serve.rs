@@ -1,4 +1,4 @@
-//! The one listener of a node: TLS by our own acceptor, HTTP/2, and who is at the other end.
+//! The one listener of a node: TLS by our own acceptor, HTTP/2 and HTTP/1.1, and who is at the other end.
 
 use std::io;
 use std::pin::pin;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use temps_core::model::NodeId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -36,6 +36,9 @@ const STRANGERS_MAX: usize = 4_096;
 const STREAMS_MAX: u32 = 1_024;
 /// A connection that is silent for this long twice is closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long a head of HTTP/1.1 may take, and how long a connection may wait for one; and the most that is read ahead.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const HEAD_MAX: usize = 64 * 1024;
 /// Time for requests in flight once the server closes. Clients resume streams elsewhere.
 const CLOSING: Duration = Duration::from_secs(3);
 
@@ -151,8 +154,10 @@ async fn connection(
             routes.call(request).await
         }
     });
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_MAX);
     builder
+        .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)

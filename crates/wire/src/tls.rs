@@ -19,8 +19,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use crate::identity::{IdentityError, NodeIdentity, der_fingerprint, pem_to_der};
 use crate::token::Fingerprint;
 
-/// Only HTTP/2 is spoken.
+/// What nodes and gRPC speak.
 const ALPN: &[u8] = b"h2";
+/// What programs may speak to a node that know no HTTP/2.
+const OLDER: &[u8] = b"http/1.1";
 
 /// Why there is no TLS configuration.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +55,7 @@ pub fn server_config(identity: &NodeIdentity) -> Result<Arc<ServerConfig>, TlsEr
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(clients)
         .with_single_cert(chain(identity)?, key(identity)?)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![ALPN.to_vec(), OLDER.to_vec()];
     Ok(Arc::new(config))
 }
 
