@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Counts, NodeId, ReleaseId, Traffic};
+use crate::model::{CLASSES, Counts, NodeId, ReleaseId, Times, Traffic};
 
 /// How finely a node recorded, and for how long it keeps that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +94,65 @@ pub struct Recorded {
     pub releases: BTreeMap<ReleaseId, Vec<Point<Counts>>>,
 }
 
+/// Counters in a fixed order, as they are stored and sent.
+pub trait Numbered: Sized {
+    /// How many there are.
+    const WIDTH: usize;
+
+    /// All of them.
+    fn numbers(&self) -> Vec<u64>;
+
+    /// What has these numbers; those that are missing are 0, and any that are too many count for nothing.
+    fn of_numbers(numbers: &[u64]) -> Self;
+}
+
+impl Numbered for Traffic {
+    const WIDTH: usize = 6;
+
+    fn numbers(&self) -> Vec<u64> {
+        let Self { requests, app_errors, refused, reset, cut, shed } = *self;
+        vec![requests, app_errors, refused, reset, cut, shed]
+    }
+
+    fn of_numbers(numbers: &[u64]) -> Self {
+        let n = |place: usize| numbers.get(place).copied().unwrap_or_default();
+        Self { requests: n(0), app_errors: n(1), refused: n(2), reset: n(3), cut: n(4), shed: n(5) }
+    }
+}
+
+/// Numbers of [`Counts`] before its times.
+const PLAIN: usize = 5;
+
+impl Numbered for Counts {
+    const WIDTH: usize = PLAIN + CLASSES.len() + 1;
+
+    fn numbers(&self) -> Vec<u64> {
+        let mut numbers = vec![self.requests, self.errors, self.refused, self.reset, self.aborted];
+        numbers.resize(Self::WIDTH, 0);
+        for (class, n) in &self.times.0 {
+            // A class beyond the last one would come from another version; it counts as the last.
+            if let Some(sum) = numbers.get_mut(PLAIN + usize::from(*class).min(CLASSES.len())) {
+                *sum = sum.saturating_add(*n);
+            }
+        }
+        numbers
+    }
+
+    fn of_numbers(numbers: &[u64]) -> Self {
+        let n = |place: usize| numbers.get(place).copied().unwrap_or_default();
+        let classes = numbers.iter().take(Self::WIDTH).skip(PLAIN).copied();
+        let times = (0_u8..).zip(classes).filter(|(_, n)| *n > 0);
+        Self {
+            requests: n(0),
+            errors: n(1),
+            refused: n(2),
+            reset: n(3),
+            aborted: n(4),
+            times: Times(times.collect()),
+        }
+    }
+}
+
 /// What the nodes recorded of one step, together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
@@ -143,7 +202,7 @@ pub fn together(parts: &BTreeMap<NodeId, Recorded>, step: u64) -> BTreeMap<u64, 
 
 #[cfg(test)]
 mod tests {
-    use super::{Point, Recorded, Step, together};
+    use super::{Numbered, Point, Recorded, Step, together};
     use crate::model::{Counts, NodeId, ReleaseId, Times, Traffic};
 
     fn traffic(at: u64, seconds: u64, requests: u64) -> Point<Traffic> {
@@ -153,6 +212,21 @@ mod tests {
     fn counts(at: u64, class: u8, n: u64) -> Point<Counts> {
         let times = Times([(class, n)].into());
         Point { at, seconds: 1, counted: Counts { requests: n, times, ..Counts::default() } }
+    }
+
+    #[test]
+    fn numbers_are_what_was_counted() {
+        let traffic = Traffic { requests: 1, app_errors: 2, refused: 3, reset: 4, cut: 5, shed: 6 };
+        assert_eq!(Traffic::of_numbers(&traffic.numbers()), traffic);
+        let times = Times([(0, 7), (27, 8)].into());
+        let counts = Counts { requests: 1, errors: 2, refused: 3, reset: 4, aborted: 5, times };
+        let numbers = counts.numbers();
+        assert_eq!((numbers.len(), Counts::of_numbers(&numbers)), (33, counts));
+        // From a node of another version.
+        let other = Counts { times: Times([(27, 1), (200, 2)].into()), ..Counts::default() };
+        assert_eq!(Counts::of_numbers(&other.numbers()).times, Times([(27, 3)].into()));
+        assert_eq!(Counts::of_numbers(&[9; 99]).times.0.len(), 28);
+        assert_eq!(Traffic::of_numbers(&[9]), Traffic { requests: 9, ..Traffic::default() });
     }
 
     #[test]

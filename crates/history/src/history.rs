@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use temps_core::history::{Point, Recorded, Span, Step};
-use temps_core::model::{EnvironmentId, Measured, ReleaseId};
+use temps_core::history::{Numbered, Point, Recorded, Span, Step};
+use temps_core::model::{EnvironmentId, Measured};
 use temps_core::table::EdgeReport;
 use tracing::{debug, warn};
 
@@ -195,23 +195,25 @@ impl History {
         }
     }
 
-    /// What is known of an environment. Disks are read meanwhile: not for a thread that must not wait.
+    /// What is known of an environment; releases to which nothing came since its beginning are left out. Disks are
+    /// read meanwhile: not for a thread that must not wait.
     #[must_use]
     pub fn recorded(&self, environment: EnvironmentId, span: Span) -> Recorded {
-        let releases =
-            Series::Release(environment, ReleaseId(0))..=Series::Release(environment, ReleaseId(u64::MAX));
         let known: Vec<_> = {
             let kept = self.kept();
-            let of = kept.tracks.range(Series::Environment(environment)..=Series::Environment(environment));
-            of.chain(kept.tracks.range(releases)).map(|(series, _)| *series).collect()
+            let of = |track: &&Track| match track.series {
+                Series::Environment(id) => id == environment,
+                Series::Release(id, _) => id == environment && u64::from(track.busy) > span.from,
+            };
+            kept.tracks.values().filter(of).map(|track| track.series).collect()
         };
         let mut recorded = Recorded::default();
         for series in known {
             let points = self.query(series, span);
             match series {
-                Series::Environment(_) => recorded.traffic = counted(points, Numbers::traffic),
+                Series::Environment(_) => recorded.traffic = counted(points),
                 Series::Release(_, release) => {
-                    recorded.releases.insert(release, counted(points, Numbers::counts));
+                    recorded.releases.insert(release, counted(points));
                 }
             }
         }
@@ -252,8 +254,8 @@ fn is_old(path: &Path) -> bool {
     age.is_some_and(|age| age.as_secs() > UNUSED.into())
 }
 
-fn counted<T>(points: Vec<Point<Numbers>>, of: fn(&Numbers) -> T) -> Vec<Point<T>> {
-    let point = |Point { at, seconds, counted }| Point { at, seconds, counted: of(&counted) };
+fn counted<T: Numbered>(points: Vec<Point<Numbers>>) -> Vec<Point<T>> {
+    let point = |Point { at, seconds, counted }: Point<Numbers>| Point { at, seconds, counted: counted.to() };
     points.into_iter().map(point).collect()
 }
 
@@ -272,9 +274,9 @@ impl Kept {
         for (series, track) in &self.tracks {
             let measured: &mut Measured = self.meter.counted.entry(series.environment()).or_default();
             match series {
-                Series::Environment(_) => measured.traffic = track.counted.traffic(),
+                Series::Environment(_) => measured.traffic = track.counted.to(),
                 Series::Release(_, release) => {
-                    measured.releases.insert(*release, track.counted.counts());
+                    measured.releases.insert(*release, track.counted.to());
                 }
             }
         }

@@ -80,13 +80,13 @@ impl Meter {
             if before == Some(now) {
                 continue;
             }
-            let traffic = before.map(|before| Numbers::from(&before.traffic));
-            look.put(Series::Environment(*id), Numbers::from(&now.traffic), traffic);
+            let traffic = before.map(|before| Numbers::of(&before.traffic));
+            look.put(Series::Environment(*id), Numbers::of(&now.traffic), traffic);
             for (release, counts) in &now.releases {
                 let before = before.and_then(|before| before.releases.get(release));
                 if before != Some(counts) {
                     let series = Series::Release(*id, *release);
-                    look.put(series, Numbers::from(counts), before.map(Numbers::from));
+                    look.put(series, Numbers::of(counts), before.map(Numbers::of));
                 }
             }
             self.counted.insert(*id, now.clone());
@@ -108,9 +108,9 @@ impl Look {
 /// Whether some number is smaller, which those of one edge and its successors never are. Releases that an edge no
 /// longer knows tell nothing: it forgets old ones.
 fn is_fewer(now: &Measured, before: &Measured) -> bool {
-    Numbers::from(&now.traffic).since(&Numbers::from(&before.traffic)).is_none()
+    Numbers::of(&now.traffic).since(&Numbers::of(&before.traffic)).is_none()
         || before.releases.iter().any(|(id, before)| {
-            now.releases.get(id).is_some_and(|now| Numbers::from(now).since(&Numbers::from(before)).is_none())
+            now.releases.get(id).is_some_and(|now| Numbers::of(now).since(&Numbers::of(before)).is_none())
         })
 }
 

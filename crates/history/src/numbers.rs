@@ -1,6 +1,7 @@
 //! Whose counters are recorded, and their numbers in a fixed order.
 
-use temps_core::model::{CLASSES, Counts, EnvironmentId, ReleaseId, Times, Traffic};
+use temps_core::history::Numbered;
+use temps_core::model::{Counts, EnvironmentId, ReleaseId, Traffic};
 
 /// Whose counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,12 +11,6 @@ pub enum Series {
     /// What instances of a release of an environment did on this node.
     Release(EnvironmentId, ReleaseId),
 }
-
-/// Numbers of [`Traffic`].
-const TRAFFIC: usize = 6;
-/// Numbers of [`Counts`] before its times, and all of them.
-const PLAIN: usize = 5;
-const COUNTS: usize = PLAIN + CLASSES.len() + 1;
 
 impl Series {
     /// The environment that it belongs to.
@@ -29,8 +24,8 @@ impl Series {
     /// How many numbers it has.
     pub(crate) const fn width(self) -> usize {
         match self {
-            Self::Environment(_) => TRAFFIC,
-            Self::Release(..) => COUNTS,
+            Self::Environment(_) => Traffic::WIDTH,
+            Self::Release(..) => Counts::WIDTH,
         }
     }
 
@@ -78,63 +73,34 @@ impl Numbers {
         less.collect::<Option<_>>().map(Self)
     }
 
-    pub(crate) fn traffic(&self) -> Traffic {
-        let n = |place: usize| self.0.get(place).copied().unwrap_or_default();
-        Traffic { requests: n(0), app_errors: n(1), refused: n(2), reset: n(3), cut: n(4), shed: n(5) }
+    pub(crate) fn of<T: Numbered>(counted: &T) -> Self {
+        Self(counted.numbers().into())
     }
 
-    pub(crate) fn counts(&self) -> Counts {
-        let n = |place: usize| self.0.get(place).copied().unwrap_or_default();
-        let times = (0_u8..).zip(self.0.iter().skip(PLAIN).copied()).filter(|(_, n)| *n > 0);
-        Counts {
-            requests: n(0),
-            errors: n(1),
-            refused: n(2),
-            reset: n(3),
-            aborted: n(4),
-            times: Times(times.collect()),
-        }
-    }
-}
-
-impl From<&Traffic> for Numbers {
-    fn from(traffic: &Traffic) -> Self {
-        let Traffic { requests, app_errors, refused, reset, cut, shed } = *traffic;
-        Self([requests, app_errors, refused, reset, cut, shed].into())
-    }
-}
-
-impl From<&Counts> for Numbers {
-    fn from(counts: &Counts) -> Self {
-        let Counts { requests, errors, refused, reset, aborted, times } = counts;
-        let mut numbers = Self::zero(COUNTS);
-        numbers.0[..PLAIN].copy_from_slice(&[*requests, *errors, *refused, *reset, *aborted]);
-        for (class, n) in &times.0 {
-            // A class beyond the last one would come from another version; it counts as the last.
-            let place = PLAIN + usize::from(*class).min(CLASSES.len());
-            numbers.0[place] = numbers.0[place].saturating_add(*n);
-        }
-        numbers
+    pub(crate) fn to<T: Numbered>(&self) -> T {
+        T::of_numbers(&self.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Numbers, Series};
-    use temps_core::model::{Counts, EnvironmentId, ReleaseId, Times, Traffic};
+    use temps_core::model::{Counts, EnvironmentId, ReleaseId};
 
     #[test]
-    fn numbers_are_what_was_counted() {
-        let traffic = Traffic { requests: 1, app_errors: 2, refused: 3, reset: 4, cut: 5, shed: 6 };
-        assert_eq!(Numbers::from(&traffic).traffic(), traffic);
-        let times = Times([(0, 7), (27, 8)].into());
-        let counts = Counts { requests: 1, errors: 2, refused: 3, reset: 4, aborted: 5, times };
-        let numbers = Numbers::from(&counts);
-        assert_eq!(numbers.counts(), counts);
-        assert_eq!(numbers.since(&numbers).unwrap().counts(), Counts::default());
-        assert_eq!(Numbers::from(&Counts::default()).since(&numbers), None);
-        let (one, two) = (EnvironmentId(1), Series::Release(EnvironmentId(1), ReleaseId(2)));
-        assert_eq!((Series::Environment(one).width(), two.width()), (6, 33));
-        assert_eq!((Series::Environment(one).name(), two.name()), ("e1".to_owned(), "r2".to_owned()));
+    fn a_difference_is_one_of_counters_that_go_on() {
+        let earlier = Numbers::of(&Counts { requests: 5, errors: 1, ..Counts::default() });
+        let later = Numbers::of(&Counts { requests: 9, errors: 1, ..Counts::default() });
+        let since = Counts { requests: 4, ..Counts::default() };
+        assert_eq!(later.since(&earlier).unwrap().to::<Counts>(), since);
+        assert_eq!(earlier.since(&later), None);
+    }
+
+    #[test]
+    fn series_are_told_apart() {
+        let (e1, r2) = (EnvironmentId(1), Series::Release(EnvironmentId(1), ReleaseId(2)));
+        assert_eq!((Series::Environment(e1).width(), r2.width()), (6, 33));
+        assert_eq!((Series::Environment(e1).name(), r2.name()), ("e1".to_owned(), "r2".to_owned()));
+        assert_ne!(Series::Environment(e1).mark(), r2.mark());
     }
 }

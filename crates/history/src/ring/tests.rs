@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 use temps_core::history::Step;
 
 use super::{Ring, length};
@@ -78,6 +78,8 @@ fn told(ring: &Ring, places: &Places, from: u32, to: u32) -> Known {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_was_recorded_is_told(
         step in prop_oneof![Just(Step::Second), Just(Step::TenSeconds), Just(Step::FiveMinutes)],
