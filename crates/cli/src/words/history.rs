@@ -295,7 +295,7 @@ mod tests {
     }
 
     fn history() -> GetHistoryResponse {
-        let marker = |seconds, text: &str| HistoryMarker {
+        let marker = |seconds: u64, text: &str| HistoryMarker {
             at_ms: AT + seconds * 1_000,
             deployment: 42,
             text: text.to_owned(),
