@@ -28,7 +28,8 @@ const SECRET: [&str; 12] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let files = ["api", "domains", "metrics", "peer"].map(|name| root.join(format!("temps/v1/{name}.proto")));
+    let files = ["api", "domains", "history", "metrics", "peer"]
+        .map(|name| root.join(format!("temps/v1/{name}.proto")));
     for file in &files {
         rerun_if_changed(file)?;
     }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tonic::Status;
 use tonic::service::Routes;
 
-use crate::parts::{Artifacts, BuildLogs, Consensus, Images, LogSource, Membership};
+use crate::parts::{Artifacts, BuildLogs, Consensus, Images, LogSource, Membership, Past};
 use crate::peer::Colleagues;
 use crate::refusal::unanswered;
 use crate::scrape::scrape;
@@ -53,6 +53,8 @@ pub struct Desk {
     pub builds: Arc<dyn BuildLogs>,
     /// Container images of this node.
     pub images: Arc<dyn Images>,
+    /// What this node's edge counted over time.
+    pub past: Arc<dyn Past>,
     /// What this node's edge counts; the default value until it has reported.
     pub edge: watch::Receiver<EdgeReport>,
 }

@@ -10,6 +10,7 @@ mod changes;
 mod desk;
 mod domains;
 mod given;
+mod history;
 mod http;
 mod images;
 mod join;

@@ -57,7 +57,7 @@ fn releases(all: &ByRelease) -> Vec<proto::ReleaseMetrics> {
     all.iter().map(|(id, counts)| release(*id, counts)).collect()
 }
 
-fn release(id: ReleaseId, counts: &Counts) -> proto::ReleaseMetrics {
+pub(crate) fn release(id: ReleaseId, counts: &Counts) -> proto::ReleaseMetrics {
     proto::ReleaseMetrics {
         release: id.0,
         requests: counts.requests,

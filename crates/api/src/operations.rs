@@ -9,21 +9,24 @@ use temps_wire::proto::{
     ClusterStatusResponse, CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse,
     CreateProjectRequest, CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest,
     DeploymentDetail, DeploymentMetrics, DeploymentPreview, DomainChanged, DrainNodeRequest, Event,
-    ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
-    HasBundleResponse, InstanceStory, ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest,
-    ListDomainsResponse, ListNodesRequest, ListNodesResponse, ListProjectsRequest, ListProjectsResponse,
-    ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, NodeChanged, NodeDetail, PauseRequest,
-    PromoteRequest, PutBundleResponse, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest,
-    ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest,
-    SetMaintenanceRequest, SetMaintenanceResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest,
-    StatusResponse, UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest,
-    WhoAmIRequest, WhoAmIResponse,
+    ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest, GetHistoryResponse, GetMetricsRequest,
+    GetNodeRequest, HasBundleRequest, HasBundleResponse, InstanceStory, ListDeploymentsRequest,
+    ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse,
+    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine,
+    LogsRequest, NodeChanged, NodeDetail, PauseRequest, PromoteRequest, PutBundleResponse,
+    RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest, ResolveImageResponse, ResumeRequest,
+    RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest, SetMaintenanceRequest,
+    SetMaintenanceResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
+    UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest,
+    WhoAmIResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::caller::Claim;
 use crate::desk::{Desk, Lines};
-use crate::{build_log, bundles, changes, domains, images, logs, metrics, nodes, reads, story, watch};
+use crate::{
+    build_log, bundles, changes, domains, history, images, logs, metrics, nodes, reads, story, watch,
+};
 
 macro_rules! operations {
     ($($operation:ident: $asked:ty => $answer:ty, $role:ident, $what:literal, $handler:path;)*) => {
@@ -53,6 +56,7 @@ operations! {
     list_deployments: ListDeploymentsRequest => ListDeploymentsResponse, Viewer, "reading", reads::list_deployments;
     get_deployment: GetDeploymentRequest => DeploymentDetail, Viewer, "reading", reads::get_deployment;
     get_metrics: GetMetricsRequest => DeploymentMetrics, Viewer, "reading", metrics::get_metrics;
+    get_history: GetHistoryRequest => GetHistoryResponse, Viewer, "reading", history::get_history;
     preview_deployment: DeployRequest => DeploymentPreview, Deployer, "deploying", metrics::preview_deployment;
     watch_deployment: WatchDeploymentRequest => Lines<Event>, Viewer, "watching", watch::watch_deployment;
     build_log: BuildLogRequest => Lines<LogLine>, Viewer, "reading logs", build_log::build_log;

@@ -6,7 +6,8 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use temps_core::model::{DeploymentId, InstanceId, NodeId};
+use temps_core::history::{Recorded, Span};
+use temps_core::model::{DeploymentId, EnvironmentId, InstanceId, NodeId};
 use temps_wire::proto::{InstanceLogLine, ProposeRequest, ProposeResponse, ReadIndexResponse};
 use tokio::io::AsyncRead;
 
@@ -93,6 +94,13 @@ pub trait LogSource: Send + Sync + 'static {
         follow: bool,
         tail: u32,
     ) -> BoxStream<'static, InstanceLogLine>;
+}
+
+/// What this node's edge counted over time.
+#[async_trait]
+pub trait Past: Send + Sync + 'static {
+    /// What is known here of an environment; see [`temps_core::history`].
+    async fn recorded(&self, environment: EnvironmentId, span: Span) -> Recorded;
 }
 
 /// What an image's name means.

@@ -8,8 +8,8 @@ use temps_core::model::{DeploymentId, InstanceId, NodeId};
 use temps_wire::proto::peer_server::Peer;
 use temps_wire::proto::{
     ArtifactChunk, BuildLinesRequest, FetchArtifactRequest, FindImageRequest, FindImageResponse,
-    InstanceLogLine, InstanceLogsRequest, ProposeRequest, ProposeResponse, RaftMessage, ReadIndexRequest,
-    ReadIndexResponse, StoreArtifactResponse,
+    InstanceLogLine, InstanceLogsRequest, NodeHistoryRequest, NodeHistoryResponse, ProposeRequest,
+    ProposeResponse, RaftMessage, ReadIndexRequest, ReadIndexResponse, StoreArtifactResponse,
 };
 use temps_wire::serve::PeerIdentity;
 use tokio::sync::Semaphore;
@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::desk::{Answer, Desk, Lines};
 use crate::parts::FindFailed;
 use crate::refusal::{bounded, unstored};
-use crate::{given, limits, transfer};
+use crate::{given, history, limits, transfer};
 
 /// How many artifacts one node reads from this one at a time; what it asks for beyond these waits.
 const STREAMS: usize = 2;
@@ -131,6 +131,14 @@ impl Peer for Colleagues {
         let lines =
             lines.ok_or_else(|| Status::not_found(format!("there is no log of a build for {id} here")))?;
         Ok(Response::new(lines.map(Ok).boxed()))
+    }
+
+    async fn node_history(
+        &self,
+        request: Request<NodeHistoryRequest>,
+    ) -> Result<Response<NodeHistoryResponse>, Status> {
+        self.node_of(&request)?;
+        history::own(&self.desk, request.into_inner()).await.map(Response::new)
     }
 
     async fn find_image(

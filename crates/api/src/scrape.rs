@@ -43,6 +43,7 @@ pub(crate) async fn scrape(State(desk): State<Desk>, headers: HeaderMap) -> impl
     let mut text = Text::default();
     requests(&mut text, &state, &desk.edge.borrow());
     instances(&mut text, &state, node);
+    certificates(&mut text, &state);
     text.family("temps_node_up", "gauge", "Whether the leader hears a node.");
     for known in state.nodes.values() {
         let up = u64::from(known.status == NodeStatus::Up);
@@ -114,6 +115,21 @@ fn instances(text: &mut Text, state: &ClusterState, node: NodeId) {
             ("state", word),
         ];
         text.sample("temps_instances", &labels, *n);
+    }
+}
+
+fn certificates(text: &mut Text, state: &ClusterState) {
+    let mut ends = BTreeMap::<&str, u64>::new();
+    for certificate in state.tls.certificates.values() {
+        for name in &certificate.names {
+            let end = ends.entry(name).or_default();
+            *end = (*end).max(certificate.not_after / 1_000);
+        }
+    }
+    let name = "temps_certificate_not_after_seconds";
+    text.family(name, "gauge", "When the certificate of a name ends, in Unix seconds.");
+    for (of, end) in ends {
+        text.sample(name, &[("name", of)], end);
     }
 }
 

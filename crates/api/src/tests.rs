@@ -2,6 +2,7 @@ mod build_log;
 mod bundles;
 mod changes;
 mod cluster;
+mod history;
 mod http;
 mod images;
 mod join;

@@ -9,6 +9,7 @@ pub mod assignment;
 pub mod command;
 pub mod domains;
 pub mod drain;
+pub mod history;
 pub mod host;
 pub mod invariants;
 mod judging;

@@ -155,4 +155,8 @@ pub struct EdgeReport {
     /// By which its server tells it from one that another program or configuration started.
     #[serde(default)]
     pub mark: u64,
+    /// Who began to count what is in `traffic`: an edge and those that took over from it have the same number, and
+    /// one that starts anew has another. 0 of edges that do not tell.
+    #[serde(default)]
+    pub counting: u64,
 }

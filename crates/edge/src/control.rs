@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use temps_core::model::{EnvironmentId, Measured};
 use temps_core::table::{Certificates, EdgeReport, Table};
@@ -85,6 +85,8 @@ pub(crate) struct Makers {
 pub(crate) struct Control {
     data_dir: PathBuf,
     mark: u64,
+    /// Who began to count: this edge, or the first of those before it.
+    counting: u64,
     limits: Limits,
     shared: Arc<Shared>,
     compiler: Compiler,
@@ -122,6 +124,7 @@ impl Control {
         Self {
             data_dir,
             mark,
+            counting: begun(),
             limits,
             shared,
             compiler: makers.compiler,
@@ -319,6 +322,7 @@ impl Control {
             traffic: self.compiler.traffic(),
             pid: std::process::id(),
             mark: self.mark,
+            counting: self.counting,
         };
         let before = self.before.as_ref().map(|before| &before.report);
         heard.reports.send_replace(add_up(mine, before, &self.base));
@@ -388,6 +392,10 @@ impl Control {
             // It serves this one already, and so learns our number of it.
             let _ = tables.send(Table { version: self.compiler.newest(), ..table.clone() });
         }
+        // It counts on.
+        if report.counting > 0 {
+            self.counting = report.counting;
+        }
         self.before = Some(Before { tables, report });
         Ok(())
     }
@@ -398,6 +406,12 @@ impl Control {
         self.accepting = Some(spawn_local(greet(listener, self.events.clone())));
         Ok(())
     }
+}
+
+/// A number that no other edge of this machine has: the nanosecond in which it began.
+fn begun() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Accepts whoever connects, and finds out what it is.

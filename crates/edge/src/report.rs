@@ -102,9 +102,9 @@ pub(crate) fn news(report: &EdgeReport, told: &EdgeReport) -> EdgeReport {
 
 /// Takes news in: what was not told again is as it was.
 pub(crate) fn take_in(told: &mut EdgeReport, news: EdgeReport) {
-    let EdgeReport { index, version, in_flight, traffic, pid, mark } = news;
+    let EdgeReport { index, version, in_flight, traffic, pid, mark, counting } = news;
     (told.index, told.version, told.in_flight) = (index, version, in_flight);
-    (told.pid, told.mark) = (pid, mark);
+    (told.pid, told.mark, told.counting) = (pid, mark, counting);
     for (id, measured) in traffic {
         if measured == Measured::default() {
             told.traffic.remove(&id);

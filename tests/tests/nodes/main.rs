@@ -1,8 +1,9 @@
-//! Machines that are emptied, machines that leave for good, and names with their certificates.
+//! Machines that are emptied, machines that leave for good, what their edges count, and names with their certificates.
 
 mod domains;
 mod drain;
 mod edges;
+mod history;
 mod remove;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         ("a_removed_node_stays_away", remove::stale),
         ("an_edge_is_renewed_with_its_server_and_fails_no_request", edges::renewed),
         ("a_socket_of_the_service_manager_refuses_nobody_while_its_edge_is_dead", edges::activated),
+        ("what_clients_got_is_told_exactly_by_every_node", history::exact),
         ("certificates_are_ordered_and_renewed_whoever_leads", domains::ordered),
         ("a_name_is_shown_by_tls_where_http_does_not_arrive", domains::by_tls),
         ("a_given_certificate_is_shown_by_every_node", domains::given),

@@ -8,15 +8,15 @@ use temps_wire::proto::{
     Accepted, AddDomainRequest, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
     CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
     CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeploymentDetail, DeploymentMetrics,
-    DomainChanged, DrainNodeRequest, ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest,
-    GetNodeRequest, HasBundleRequest, HasBundleResponse, InstanceStory, ListDeploymentsRequest,
-    ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse,
-    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, NodeChanged,
-    NodeDetail, PauseRequest, PromoteRequest, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest,
-    ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest,
-    SetMaintenanceRequest, SetMaintenanceResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest,
-    StatusResponse, UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WhoAmIRequest,
-    WhoAmIResponse,
+    DomainChanged, DrainNodeRequest, ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest,
+    GetHistoryResponse, GetMetricsRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse,
+    InstanceStory, ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse,
+    ListNodesRequest, ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
+    ListVariablesResponse, NodeChanged, NodeDetail, PauseRequest, PromoteRequest, RemoveDomainRequest,
+    RemoveNodeRequest, ResolveImageRequest, ResolveImageResponse, ResumeRequest, RollbackRequest,
+    ScaleRequest, ScaleResponse, SetAcmeRequest, SetMaintenanceRequest, SetMaintenanceResponse,
+    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, UncordonNodeRequest,
+    VerifyDomainRequest, VerifyDomainResponse, WhoAmIRequest, WhoAmIResponse,
 };
 
 use super::describe::{Api, Way};
@@ -64,6 +64,7 @@ table! {
     patch "/projects/{project}/environments/{environment}/variables" set_variables body SetVariablesRequest => SetVariablesResponse, "projects", "Set and remove variables, for the next release";
     put "/projects/{project}/environments/{environment}/maintenance" set_maintenance body SetMaintenanceRequest => SetMaintenanceResponse, "projects", "Have the edges answer in the application's place, or no more";
 
+    get "/projects/{project}/environments/{environment}/metrics" get_history query GetHistoryRequest => GetHistoryResponse, "projects", "What clients got over time, from all nodes";
     get "/deployments" list_deployments query ListDeploymentsRequest => ListDeploymentsResponse, "deployments", "List deployments, the newest first";
     get "/deployments/{number}" get_deployment query GetDeploymentRequest => DeploymentDetail, "deployments", "One deployment with its instances and its timeline";
     get "/deployments/{number}/metrics" get_metrics query GetMetricsRequest => DeploymentMetrics, "deployments", "Errors and times before, during and after, and the receipt";

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::memory::{Echo, Engine, Paper, Seat, Shelf, Workshop};
+use super::memory::{Diary, Echo, Engine, Paper, Seat, Shelf, Workshop};
 use crate::{Desk, routes};
 
 pub(super) struct Cluster {
@@ -39,6 +39,7 @@ pub(super) struct Running {
     pub(super) echo: Arc<Echo>,
     pub(super) workshop: Arc<Workshop>,
     pub(super) engine: Arc<Engine>,
+    pub(super) diary: Arc<Diary>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), TlsError>>,
 }
@@ -132,6 +133,7 @@ impl Running {
         let seat = Arc::new(Seat::new(identity.node, log));
         let (shelf, paper, echo) = (Arc::<Shelf>::default(), Arc::<Paper>::default(), Arc::<Echo>::default());
         let (workshop, engine) = (Arc::<Workshop>::default(), Arc::<Engine>::default());
+        let diary = Arc::<Diary>::default();
         let desk = Desk {
             ledger: Arc::clone(&seat) as Arc<dyn Ledger>,
             identity: Arc::new(identity.clone()),
@@ -142,6 +144,7 @@ impl Running {
             logs: paper.clone(),
             builds: workshop.clone(),
             images: engine.clone(),
+            past: diary.clone(),
             edge: tokio::sync::watch::channel(temps_core::table::EdgeReport::default()).1,
         };
         let (stop, stopped) = oneshot::channel::<()>();
@@ -152,7 +155,19 @@ impl Running {
             };
             serve(listener, &own, routes(desk), stopped).await
         });
-        Self { identity, address, seat, shelf, paper, echo, workshop, engine, stop: Some(stop), running }
+        Self {
+            identity,
+            address,
+            seat,
+            shelf,
+            paper,
+            echo,
+            workshop,
+            engine,
+            diary,
+            stop: Some(stop),
+            running,
+        }
     }
 
     /// Stops serving and waits for the end.

@@ -10,13 +10,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt, unfold};
 use temps_core::command::Receipt;
-use temps_core::model::{ClusterState, DeploymentId, Index, InstanceId, Millis, NodeId};
+use temps_core::history::{Point, Recorded, Span};
+use temps_core::model::{ClusterState, DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId};
 use temps_ledger::{Leadership, Ledger, LedgerError, MemoryLedger, Proposal};
 use temps_wire::proto::{InstanceLogLine, ProposeRequest, ProposeResponse, ReadIndexResponse};
 use tokio::sync::watch;
 
 use crate::parts::{
-    Artifacts, BuildLogs, Consensus, FindFailed, Found, Images, LogSource, Membership, Stored,
+    Artifacts, BuildLogs, Consensus, FindFailed, Found, Images, LogSource, Membership, Past, Stored,
 };
 
 /// One node's view of a log that several share, which can be cut off from it.
@@ -268,6 +269,30 @@ impl BuildLogs for Workshop {
             }
         });
         Some(lines.boxed())
+    }
+}
+
+/// What tests say was recorded, in whatever steps are asked for.
+#[derive(Default)]
+pub(super) struct Diary {
+    pub(super) recorded: Mutex<BTreeMap<EnvironmentId, Recorded>>,
+    /// It never answers.
+    pub(super) asleep: AtomicBool,
+}
+
+#[async_trait]
+impl Past for Diary {
+    async fn recorded(&self, environment: EnvironmentId, span: Span) -> Recorded {
+        if self.asleep.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        fn within<T>(points: &mut Vec<Point<T>>, span: Span) {
+            points.retain(|point| (span.from..span.to).contains(&point.at));
+        }
+        let mut recorded = self.recorded.lock().unwrap().get(&environment).cloned().unwrap_or_default();
+        within(&mut recorded.traffic, span);
+        recorded.releases.values_mut().for_each(|points| within(points, span));
+        recorded
     }
 }
 

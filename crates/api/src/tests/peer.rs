@@ -10,7 +10,7 @@ use temps_wire::peers::Peers;
 use temps_wire::proto::peer_client::PeerClient;
 use temps_wire::proto::{
     ArtifactChunk, BuildLinesRequest, FetchArtifactRequest, FindImageRequest, InstanceLogsRequest,
-    ProposeRequest, RaftMessage, ReadIndexRequest,
+    NodeHistoryRequest, ProposeRequest, RaftMessage, ReadIndexRequest,
 };
 use temps_wire::tls::pinned_client_config;
 use tokio::net::TcpStream;
@@ -49,6 +49,7 @@ async fn all(client: &mut PeerClient<Channel>) -> Vec<(&'static str, Code)> {
         ("fetch_artifact", code(client.fetch_artifact(FetchArtifactRequest::default()).await)),
         ("store_artifact", code(client.store_artifact(stream::iter([chunk])).await)),
         ("build_lines", code(client.build_lines(BuildLinesRequest::default()).await)),
+        ("node_history", code(client.node_history(NodeHistoryRequest::default()).await)),
         ("find_image", code(client.find_image(FindImageRequest::default()).await)),
         ("instance_logs", code(client.instance_logs(InstanceLogsRequest::default()).await)),
     ]

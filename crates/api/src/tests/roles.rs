@@ -5,11 +5,12 @@ use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::{
     AddDomainRequest, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, CordonNodeRequest,
     CreateJoinTokenRequest, CreateProjectRequest, CreateTokenRequest, DeployRequest, DrainNodeRequest,
-    ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
-    ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest,
-    LogsRequest, PauseRequest, PromoteRequest, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest,
-    ResumeRequest, RollbackRequest, ScaleRequest, SetAcmeRequest, SetMaintenanceRequest, SetVariablesRequest,
-    StatusRequest, UncordonNodeRequest, VerifyDomainRequest, WatchDeploymentRequest, WhoAmIRequest,
+    ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest, GetMetricsRequest, GetNodeRequest,
+    HasBundleRequest, ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListProjectsRequest,
+    ListVariablesRequest, LogsRequest, PauseRequest, PromoteRequest, RemoveDomainRequest, RemoveNodeRequest,
+    ResolveImageRequest, ResumeRequest, RollbackRequest, ScaleRequest, SetAcmeRequest, SetMaintenanceRequest,
+    SetVariablesRequest, StatusRequest, UncordonNodeRequest, VerifyDomainRequest, WatchDeploymentRequest,
+    WhoAmIRequest,
 };
 use temps_wire::token::ApiToken;
 use tonic::{Response, Status};
@@ -27,6 +28,7 @@ async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
         "list_deployments" => answered(api.list_deployments(ListDeploymentsRequest::default()).await),
         "get_deployment" => answered(api.get_deployment(GetDeploymentRequest::default()).await),
         "get_metrics" => answered(api.get_metrics(GetMetricsRequest::default()).await),
+        "get_history" => answered(api.get_history(GetHistoryRequest::default()).await),
         "preview_deployment" => answered(api.preview_deployment(DeployRequest::default()).await),
         "watch_deployment" => answered(api.watch_deployment(WatchDeploymentRequest::default()).await),
         "build_log" => answered(api.build_log(BuildLogRequest::default()).await),

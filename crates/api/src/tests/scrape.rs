@@ -1,6 +1,6 @@
 use http_body_util::BodyExt;
 use temps_core::command::Command;
-use temps_core::model::Role;
+use temps_core::model::{Certificate, CertificateFrom, CertificateId, ClusterState, Opaque, Role};
 use temps_wire::identity::CLUSTER_NAME;
 use temps_wire::token::ApiToken;
 use tonic::body::Body;
@@ -36,4 +36,29 @@ async fn metrics_are_for_whoever_has_a_token() {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
     assert!(!text.contains(&token.reveal()));
+}
+
+#[tokio::test]
+async fn the_ends_of_certificates_are_told_by_name() {
+    let mut state = ClusterState::default();
+    for (id, names, not_after) in
+        [(1, vec!["a.example", "b.example"], 5_000_500), (2, vec!["a.example"], 9_000_000)]
+    {
+        let certificate = Certificate {
+            names: names.into_iter().map(str::to_owned).collect(),
+            chain: String::new(),
+            key: Opaque(String::new()),
+            not_before: 0,
+            not_after,
+            renew_at: 0,
+            issuer: String::new(),
+            from: CertificateFrom::Uploaded,
+        };
+        state.tls.certificates.insert(CertificateId(id), certificate);
+    }
+    let cluster = Cluster::start_from(1, state).await;
+    let (_, text) = scrape(&cluster, Some(&cluster.admin.reveal())).await;
+    for line in ["{name=\"a.example\"} 9000", "{name=\"b.example\"} 5000"] {
+        assert!(text.contains(&format!("temps_certificate_not_after_seconds{line}\n")), "{text}");
+    }
 }

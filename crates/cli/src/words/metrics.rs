@@ -41,7 +41,7 @@ fn object(m: &DeploymentMetrics) -> Value {
     object
 }
 
-fn release(r: &ReleaseMetrics) -> Value {
+pub(super) fn release(r: &ReleaseMetrics) -> Value {
     let failed = failed(r);
     json!({
         "release": r.release,
@@ -72,7 +72,7 @@ fn receipt(r: &MetricsReceipt) -> Value {
     })
 }
 
-fn failed(r: &ReleaseMetrics) -> Share {
+pub(super) fn failed(r: &ReleaseMetrics) -> Share {
     Share { count: r.app_errors.saturating_add(r.refused).saturating_add(r.reset), of: r.requests }
 }
 

@@ -8,6 +8,7 @@ mod deploy;
 mod deployments;
 mod domains;
 mod env;
+mod history;
 mod login;
 mod logs;
 mod maintenance;
@@ -56,6 +57,8 @@ pub enum Words {
     Status(status::Status),
     /// Show what applications print
     Logs(logs::Logs),
+    /// Show what clients got and releases did over time
+    Metrics(history::Metrics),
     /// Change how many instances run
     Scale(scale::Scale),
     /// Set, list and remove environment variables
@@ -146,6 +149,7 @@ impl Desk {
             Words::Projects(args) => projects::run(self, args).await,
             Words::Status(args) => status::run(self, args).await,
             Words::Logs(args) => logs::run(self, args).await,
+            Words::Metrics(args) => history::run(self, args).await,
             Words::Scale(args) => scale::run(self, args).await,
             Words::Env(args) => env::run(self, args).await,
             Words::Maintenance(args) => maintenance::run(self, args).await,

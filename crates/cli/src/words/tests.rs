@@ -4,6 +4,7 @@ mod building;
 mod deploying;
 mod domains;
 mod fidelity;
+mod history;
 mod nodes;
 mod others;
 mod town;

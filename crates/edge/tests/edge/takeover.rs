@@ -27,6 +27,7 @@ async fn no_connection_is_refused_and_no_request_lost() {
     edge.serve(1, all()).await;
     far.serve(1, table(vec![choice(1, 1, 1)], vec![], &[&edge])).await;
     let load = Load::start(&[edge.http, far.http], 24, "/slow?3");
+    let counting = edge.report().counting;
     for round in 0..3 {
         let total = load.total();
         until("the load runs", || load.total() > total + 100).await;
@@ -43,6 +44,8 @@ async fn no_connection_is_refused_and_no_request_lost() {
     assert_eq!(tally.failures, [""; 0]);
     let counted = || edge.traffic().requests + far.traffic().requests;
     until("each request was counted by one of them", || counted() == tally.total() as u64).await;
+    assert_eq!(edge.report().counting, counting, "each goes on counting where the one before was");
+    assert_ne!(far.report().counting, counting, "the other counts by itself");
     edge.stop().await;
 }
 

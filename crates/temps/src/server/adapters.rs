@@ -11,9 +11,11 @@ use futures_util::{StreamExt, TryStreamExt};
 use temps_agent::Logs;
 use temps_agent::logs::Until;
 use temps_agent::store::{Chunks, Fetch, Store};
-use temps_api::parts::{Artifacts, Consensus, LogSource, Membership, Stored};
+use temps_api::parts::{Artifacts, Consensus, LogSource, Membership, Past, Stored};
 use temps_control::Vault;
-use temps_core::model::{Artifact, Certificate, CertificateFrom, InstanceId, NodeId, Opaque};
+use temps_core::history::{Recorded, Span};
+use temps_core::model::{Artifact, Certificate, CertificateFrom, EnvironmentId, InstanceId, NodeId, Opaque};
+use temps_history::History;
 use temps_ledger::Ledger;
 use temps_raft::{MemberError, RaftLedger};
 use temps_wire::certificate::{Read, read};
@@ -162,6 +164,27 @@ impl LogSource for LogShelf {
             lines.map(move |line| told(id.0, line)).boxed()
         });
         futures_util::stream::select_all(streams).boxed()
+    }
+}
+
+/// What this node's edge counted over time, for the front desk.
+pub(super) struct PastShelf {
+    history: Arc<History>,
+}
+
+impl PastShelf {
+    pub(super) fn new(history: Arc<History>) -> Self {
+        Self { history }
+    }
+}
+
+#[async_trait]
+impl Past for PastShelf {
+    async fn recorded(&self, environment: EnvironmentId, span: Span) -> Recorded {
+        let history = Arc::clone(&self.history);
+        let reading = tokio::task::spawn_blocking(move || history.recorded(environment, span));
+        // It fails only where the runtime ends.
+        reading.await.unwrap_or_default()
     }
 }
 

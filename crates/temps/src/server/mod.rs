@@ -22,6 +22,7 @@ use temps_agent::{Agent, AgentOptions};
 use temps_api::Desk;
 use temps_control::{Certifier, Control};
 use temps_core::model::NodeId;
+use temps_history::History;
 use temps_ledger::Ledger;
 use temps_raft::{GrpcTransport, OpenOptions, RaftLedger, SnapshotRules};
 use temps_wire::identity::NodeIdentity;
@@ -34,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::{self, Config};
-use adapters::{ArtifactShelf, LogShelf, NodeFetch, RaftDoor, SealedVault};
+use adapters::{ArtifactShelf, LogShelf, NodeFetch, PastShelf, RaftDoor, SealedVault};
 pub(crate) use enter::{admin_token_file, identity_dir};
 pub(crate) use leave::{REMOVED_CODE, Removed};
 
@@ -234,6 +235,7 @@ impl Node {
             lease: self.config.lease,
         })?;
         let local = agent.local_view();
+        let history = Arc::new(History::open(self.config.data_dir.join("history"))?);
         let door = Arc::new(RaftDoor::new(self.ledger.clone()));
         let routes = temps_api::routes(Desk {
             ledger: Arc::clone(&ledger),
@@ -245,6 +247,7 @@ impl Node {
             logs: Arc::new(LogShelf::new(agent.logs())),
             builds: running.builds,
             images: running.images,
+            past: Arc::new(PastShelf::new(Arc::clone(&history))),
             edge: link.reports(),
         });
 
@@ -258,6 +261,11 @@ impl Node {
         parts.spawn(enter::stay_member(self, entrance, shutdown.clone()));
         parts.spawn(edge::note_pid(link.reports(), pid_file, shutdown.clone()));
         parts.spawn(edge::keep_current(Arc::clone(&link), mark, shutdown.clone()));
+        let (reports, token) = (link.reports(), shutdown.clone());
+        parts.spawn(async move {
+            history.run(reports, token).await;
+            Ok(())
+        });
         let seal = Seal::of(&self.identity);
         let (id, token) = (self.id(), shutdown.clone());
         parts.spawn(publish::publish(id, Arc::clone(&ledger), link, seal, local, hands, token));

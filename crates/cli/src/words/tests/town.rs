@@ -13,16 +13,16 @@ use temps_wire::proto::{
     ClusterStatusResponse, CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse,
     CreateProjectRequest, CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest,
     Deployment, DeploymentDetail, DeploymentMetrics, DeploymentPreview, Domain, DomainChanged,
-    DrainNodeRequest, Event, EventId, ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest,
-    GetNodeRequest, HasBundleRequest, HasBundleResponse, InstanceStory, ListDeploymentsRequest,
-    ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse,
-    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine,
-    LogsRequest, Maintenance, NodeChanged, NodeDetail, PauseRequest, PromoteRequest, PutBundleResponse,
-    Reached, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest, ResolveImageResponse,
-    ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest, SetMaintenanceRequest,
-    SetMaintenanceResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
-    UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest,
-    WhoAmIResponse,
+    DrainNodeRequest, Event, EventId, ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest,
+    GetHistoryResponse, GetMetricsRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse,
+    InstanceStory, ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse,
+    ListNodesRequest, ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
+    ListVariablesResponse, LogLine, LogsRequest, Maintenance, NodeChanged, NodeDetail, PauseRequest,
+    PromoteRequest, PutBundleResponse, Reached, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest,
+    ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest,
+    SetMaintenanceRequest, SetMaintenanceResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest,
+    StatusResponse, UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest,
+    WhoAmIRequest, WhoAmIResponse,
 };
 use temps_wire::serve::serve;
 use temps_wire::token::ApiToken;
@@ -58,6 +58,9 @@ pub(super) struct Town {
     pub(super) domains: Vec<AddDomainRequest>,
     pub(super) acme: Option<SetAcmeRequest>,
     pub(super) maintenance: Option<Maintenance>,
+    /// What edges counted over time, and what of that was asked for.
+    pub(super) history: GetHistoryResponse,
+    pub(super) asked_history: Vec<GetHistoryRequest>,
     /// That of i7.
     pub(super) story: Option<InstanceStory>,
     /// What names of images mean.
@@ -250,6 +253,12 @@ impl Temps for Node {
     async fn get_metrics(&self, request: Request<GetMetricsRequest>) -> Answer<DeploymentMetrics> {
         let deployment = self.enter(&request)?.detail.deployment.clone();
         Ok(Response::new(DeploymentMetrics { deployment, ..DeploymentMetrics::default() }))
+    }
+
+    async fn get_history(&self, request: Request<GetHistoryRequest>) -> Answer<GetHistoryResponse> {
+        let mut town = self.enter(&request)?;
+        town.asked_history.push(request.into_inner());
+        Ok(Response::new(town.history.clone()))
     }
 
     async fn preview_deployment(&self, request: Request<DeployRequest>) -> Answer<DeploymentPreview> {
