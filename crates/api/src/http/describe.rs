@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem,
 };
@@ -36,8 +37,28 @@ pub(super) struct Api {
     schemas: BTreeMap<String, RefOr<Schema>>,
 }
 
-/// The document.
-pub(super) fn document() -> OpenApi {
+/// The document, as text.
+pub(super) fn document() -> String {
+    let mut document = serde_json::to_value(written()).unwrap_or_default();
+    unsigned(&mut document);
+    document.to_string()
+}
+
+/// Formats of signed numbers are taken off unsigned ones, which may be twice as large.
+fn unsigned(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if fields.get("type").is_some_and(|of| *of == "integer") && fields.contains_key("minimum") {
+                fields.remove("format");
+            }
+            fields.values_mut().for_each(unsigned);
+        }
+        Value::Array(items) => items.iter_mut().for_each(unsigned),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn written() -> OpenApi {
     let mut api = Api { paths: PathsBuilder::new(), schemas: BTreeMap::new() };
     api.know::<Problem>();
     table::describe(&mut api);
@@ -76,6 +97,7 @@ impl Api {
         let answer = ResponseBuilder::new().description("Done");
         let answer = answer.content("application/json", self.reference::<B>());
         let fields = fields::<A>(at);
+        self.know_parts::<A>();
         let mut operation = self.begin(at, id, kind, what).response("200", answer.build());
         if way == Way::query {
             operation = operation.parameters(Some(parameters(&fields)));
@@ -145,7 +167,12 @@ impl Api {
 
     /// Has the message among the named ones, and those within it.
     fn know<T: ToSchema>(&mut self) {
-        let mut found = vec![(T::name().into_owned(), T::schema())];
+        self.schemas.insert(T::name().into_owned(), T::schema());
+        self.know_parts::<T>();
+    }
+
+    fn know_parts<T: ToSchema>(&mut self) {
+        let mut found = Vec::new();
         T::schemas(&mut found);
         self.schemas.extend(found);
     }
