@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tonic::Status;
 use tonic::service::Routes;
 
+use crate::door::Door;
 use crate::parts::{Artifacts, BuildLogs, Consensus, Images, LogSource, Membership};
 use crate::peer::Colleagues;
 use crate::refusal::unanswered;
@@ -53,6 +54,8 @@ pub struct Desk {
     pub builds: Arc<dyn BuildLogs>,
     /// Container images of this node.
     pub images: Arc<dyn Images>,
+    /// Where people show passwords.
+    pub door: Arc<Door>,
     /// What this node's edge counts; the default value until it has reported.
     pub edge: watch::Receiver<EdgeReport>,
 }
