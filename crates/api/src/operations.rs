@@ -84,7 +84,8 @@ operations! {
     // The values need a deployer; its handler checks that.
     list_variables: ListVariablesRequest => ListVariablesResponse, Viewer, |r| Project(&r.project), "reading", reads::list_variables;
     list_projects: ListProjectsRequest => ListProjectsResponse, Viewer, |_| Listing, "reading", reads::list_projects;
-    list_nodes: ListNodesRequest => ListNodesResponse, Viewer, |_| Cluster, "reading", reads::list_nodes;
+    // Whoever deploys has to know what machines run; that is all that is shown without a role for everything.
+    list_nodes: ListNodesRequest => ListNodesResponse, Viewer, |_| Listing, "reading", reads::list_nodes;
     cluster_status: ClusterStatusRequest => ClusterStatusResponse, Viewer, |_| Cluster, "reading", reads::cluster_status;
     has_bundle: HasBundleRequest => HasBundleResponse, Deployer, |_| Anywhere, "deploying", bundles::has_bundle;
     put_bundle: Streaming<BundleChunk> => PutBundleResponse, Deployer, |_| Anywhere, "deploying", bundles::put_bundle;

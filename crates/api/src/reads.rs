@@ -5,8 +5,8 @@ use temps_core::model::{ClusterState, Deployment, DeploymentId, Environment, Rol
 use temps_wire::proto::{
     ClusterStatusRequest, ClusterStatusResponse, DeploymentDetail, GetDeploymentRequest, Grant,
     ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
-    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, StatusRequest,
-    StatusResponse, WhoAmIRequest, WhoAmIResponse,
+    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, Node,
+    StatusRequest, StatusResponse, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::Status;
 
@@ -109,10 +109,22 @@ pub(crate) async fn list_projects(
     Ok(ListProjectsResponse { names })
 }
 
-pub(crate) async fn list_nodes(desk: &Desk, _: Caller, _: ListNodesRequest) -> Answer<ListNodesResponse> {
+pub(crate) async fn list_nodes(
+    desk: &Desk,
+    caller: Caller,
+    _: ListNodesRequest,
+) -> Answer<ListNodesResponse> {
     let state = desk.at_hand().await.state;
     let leader = desk.ledger.leadership().borrow().leader;
-    Ok(ListNodesResponse { nodes: state.nodes.values().map(|n| views::node(&state, n, leader)).collect() })
+    let nodes = state.nodes.values().map(|n| views::node(&state, n, leader));
+    let shown = |node: Node| match caller.grant.everywhere() {
+        Some(_) => node,
+        None => {
+            let Node { id, name, status, runtime, .. } = node;
+            Node { id, name, status, runtime, ..Node::default() }
+        }
+    };
+    Ok(ListNodesResponse { nodes: nodes.map(shown).collect() })
 }
 
 pub(crate) async fn cluster_status(

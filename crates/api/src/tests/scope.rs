@@ -9,10 +9,10 @@ use temps_wire::client::{Api, Client, ClientError};
 use temps_wire::proto::{
     AddDomainRequest, BuildLogRequest, BundleChunk, CancelRequest, CreateProjectRequest, DeployRequest,
     ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest, HasBundleRequest,
-    ListDeploymentsRequest, ListDomainsRequest, ListProjectsRequest, ListVariablesRequest, LogsRequest,
-    PauseRequest, PromoteRequest, RemoveDomainRequest, ResolveImageRequest, ResumeRequest, RollbackRequest,
-    ScaleRequest, SetMaintenanceRequest, SetVariablesRequest, StatusRequest, VerifyDomainRequest,
-    WatchDeploymentRequest, WhoAmIRequest,
+    ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest,
+    LogsRequest, PauseRequest, PromoteRequest, RemoveDomainRequest, ResolveImageRequest, ResumeRequest,
+    RollbackRequest, ScaleRequest, SetMaintenanceRequest, SetVariablesRequest, StatusRequest,
+    VerifyDomainRequest, WatchDeploymentRequest, WhoAmIRequest,
 };
 use temps_wire::token::ApiToken;
 use tonic::{Code, Response, Status};
@@ -196,7 +196,7 @@ async fn every_operation_by_every_grant_gets_exactly_its_answer() {
             let outside = match scope(operation) {
                 "Anywhere" => enough,
                 // Nothing is asked of a list as a whole; asked for another project it has none.
-                "Listing" if *operation == "list_projects" || *operation == "list_domains" => enough,
+                "Listing" if ["list_projects", "list_domains", "list_nodes"].contains(operation) => enough,
                 "Listing" | "Deployment" | "Instance" | "Domain" => Heard::Missing,
                 "Project" if *least == Role::Viewer => Heard::Missing,
                 "Project" | "Cluster" => Heard::Forbidden,
@@ -260,6 +260,10 @@ async fn lists_show_what_one_sees() {
     let domains = client.call(|mut api| async move { api.list_domains(ListDomainsRequest::default()).await });
     let domains = domains.await.unwrap().domains;
     assert!(!domains.is_empty() && domains.iter().all(|d| d.project == "shop"), "{domains:?}");
+    let nodes = client.call(|mut api| async move { api.list_nodes(ListNodesRequest {}).await });
+    let node = &nodes.await.unwrap().nodes[0];
+    assert_eq!((node.name.as_str(), node.status.as_str()), ("node-1", "up"), "deploying has to know them");
+    assert_eq!((node.control.as_str(), node.instances, node.leader), ("", 0, false));
     let who = client.call(|mut api| async move { api.who_am_i(WhoAmIRequest {}).await }).await.unwrap();
     assert_eq!(
         (who.kind.as_str(), who.role.as_str(), who.projects["shop"].as_str()),
