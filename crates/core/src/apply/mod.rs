@@ -1,6 +1,7 @@
 //! The log turned into state, the same on every node.
 //!
-//! [`apply`] is total: it never panics and never fails. A refusal is an answer, and changes nothing.
+//! [`apply`] is total: it never panics and never fails. A refusal is an answer, and changes nothing but the audit
+//! log, which tells of it.
 
 mod access;
 mod audit;
