@@ -11,7 +11,7 @@ const JSON: &str = "#[derive(serde::Serialize, serde::Deserialize, utoipa::ToSch
 const BINARY: [&str; 2] = ["BundleChunk", "DeployRequest"];
 
 /// Messages that carry secrets, or bytes of others that do; their `Debug` is written in `src/proto.rs`.
-const SECRET: [&str; 12] = [
+const SECRET: [&str; 13] = [
     ".temps.v1.AddDomainRequest",
     ".temps.v1.ArtifactChunk",
     ".temps.v1.BundleChunk",
@@ -21,6 +21,7 @@ const SECRET: [&str; 12] = [
     ".temps.v1.JoinRequest",
     ".temps.v1.JoinResponse",
     ".temps.v1.ListVariablesResponse",
+    ".temps.v1.PersonCode",
     ".temps.v1.ProposeRequest",
     ".temps.v1.RaftMessage",
     ".temps.v1.SetVariablesRequest",
@@ -28,7 +29,7 @@ const SECRET: [&str; 12] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let files = ["api", "domains", "history", "metrics", "peer"]
+    let files = ["api", "domains", "history", "metrics", "peer", "people"]
         .map(|name| root.join(format!("temps/v1/{name}.proto")));
     for file in &files {
         rerun_if_changed(file)?;

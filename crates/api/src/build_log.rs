@@ -26,7 +26,11 @@ const ASK_WITHIN: Duration = Duration::from_secs(5);
 /// Lines that wait for a slow reader.
 const WAITING: usize = 256;
 
-pub(crate) async fn build_log(desk: &Desk, _: Caller, request: BuildLogRequest) -> Answer<Lines<LogLine>> {
+pub(crate) async fn build_log(
+    desk: &Desk,
+    caller: Caller,
+    request: BuildLogRequest,
+) -> Answer<Lines<LogLine>> {
     let id = DeploymentId(request.deployment);
     // One that was accepted a moment ago by another node may not have arrived here.
     let mut state = desk.ledger.state();
@@ -38,7 +42,7 @@ pub(crate) async fn build_log(desk: &Desk, _: Caller, request: BuildLogRequest) 
         let (out, lines) = mpsc::channel(WAITING);
         let reader = Reader { desk: desk.clone(), id, out, tail: request.tail };
         tokio::spawn(reader.follow());
-        return Ok(ReceiverStream::new(lines).boxed());
+        return Ok(desk.while_permitted(&caller, ReceiverStream::new(lines).boxed()));
     }
     let Some(Builder { node, .. }) = builder(&state, deployment) else {
         return Err(Status::not_found(unbuilt(&state, deployment)));

@@ -7,15 +7,15 @@ use temps_core::model::{DeploymentId, Maintenance, Opaque};
 use temps_ledger::Proposal;
 use temps_wire::proto::{
     Accepted, CancelRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
-    CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest, PauseRequest,
-    PromoteRequest, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetMaintenanceRequest,
-    SetMaintenanceResponse, SetVariablesRequest, SetVariablesResponse,
+    CreateProjectResponse, DeployRequest, PauseRequest, PromoteRequest, ResumeRequest, RollbackRequest,
+    ScaleRequest, ScaleResponse, SetMaintenanceRequest, SetMaintenanceResponse, SetVariablesRequest,
+    SetVariablesResponse,
 };
-use temps_wire::token::{ApiToken, Fingerprint, JoinToken};
+use temps_wire::token::{Fingerprint, JoinToken};
 use tonic::Status;
 
 use crate::bundles;
-use crate::caller::{Caller, parse_role};
+use crate::caller::Caller;
 use crate::desk::{Answer, Desk};
 use crate::given;
 use crate::limits;
@@ -148,19 +148,6 @@ pub(crate) async fn create_project(
     Ok(CreateProjectResponse {})
 }
 
-pub(crate) async fn create_token(
-    desk: &Desk,
-    caller: Caller,
-    request: CreateTokenRequest,
-) -> Answer<CreateTokenResponse> {
-    limits::text("the token name", &request.name)?;
-    let role = parse_role(&request.role)?;
-    let token = desk.secret(&caller, ApiToken::random, ApiToken::derived)?;
-    let command = Command::CreateToken { name: request.name, hash: token.hash(), role };
-    desk.propose(&caller, command).await?;
-    Ok(CreateTokenResponse { token: token.reveal() })
-}
-
 pub(crate) async fn create_join_token(
     desk: &Desk,
     caller: Caller,
@@ -188,7 +175,7 @@ pub(crate) async fn create_join_token(
 impl Desk {
     /// Proposes a command in the caller's name and under its key.
     pub(crate) async fn propose(&self, caller: &Caller, command: Command) -> Answer<Receipt> {
-        let proposal = Proposal { key: caller.key(), by: caller.name.clone(), command };
+        let proposal = Proposal { key: caller.key(), by: caller.by(), command };
         let receipt = self.ledger.propose(proposal).await.map_err(|e| unanswered(&e))?;
         receipt.made().map_err(|e| refused(&e))?;
         Ok(receipt)
@@ -202,7 +189,7 @@ impl Desk {
 
     /// A new secret. Under one key it is the same however often, and on whichever node, it is asked
     /// for: the log takes the first, and the answer to a repetition has to be that one.
-    fn secret<T>(
+    pub(crate) fn secret<T>(
         &self,
         caller: &Caller,
         random: fn(Fingerprint) -> T,

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tonic::Status;
 use tonic::service::Routes;
 
+use crate::door::Door;
 use crate::parts::{Artifacts, BuildLogs, Consensus, Images, LogSource, Membership, Past};
 use crate::peer::Colleagues;
 use crate::refusal::unanswered;
@@ -55,6 +56,8 @@ pub struct Desk {
     pub images: Arc<dyn Images>,
     /// What this node's edge counted over time.
     pub past: Arc<dyn Past>,
+    /// Where people show passwords.
+    pub door: Arc<Door>,
     /// What this node's edge counts; the default value until it has reported.
     pub edge: watch::Receiver<EdgeReport>,
 }

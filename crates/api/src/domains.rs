@@ -45,7 +45,7 @@ pub(crate) async fn add(desk: &Desk, caller: Caller, request: AddDomainRequest) 
     // Under a key of its own: that of the caller is for the name.
     let key = caller.key().map(|key| format!("{key}/certificate"));
     let command = Command::PutCertificate(given);
-    let proposal = Proposal { key, by: caller.name.clone(), command };
+    let proposal = Proposal { key, by: caller.by(), command };
     let receipt = desk.ledger.propose(proposal).await.map_err(|e| unanswered(&e))?;
     receipt.made().map_err(|e| refused(&e))?;
     Ok(DomainChanged { no_change: false })
@@ -59,14 +59,20 @@ pub(crate) async fn remove(
     change(desk, &caller, Command::RemoveDomain { name: normal(&request.name)? }).await
 }
 
-pub(crate) async fn list(desk: &Desk, _: Caller, request: ListDomainsRequest) -> Answer<ListDomainsResponse> {
+pub(crate) async fn list(
+    desk: &Desk,
+    caller: Caller,
+    request: ListDomainsRequest,
+) -> Answer<ListDomainsResponse> {
     let state = desk.at_hand().await.state;
     let mut listed = Vec::new();
     for (name, of) in domains::names(&state) {
         for (environment, origin) in of {
             let domain = domain(&state, &name, environment, origin);
             let wanted = |wish: &str, is: &str| wish.is_empty() || wish == is;
-            if wanted(&request.project, &domain.project) && wanted(&request.environment, &domain.environment)
+            if caller.sees(&domain.project)
+                && wanted(&request.project, &domain.project)
+                && wanted(&request.environment, &domain.environment)
             {
                 listed.push(domain);
             }
@@ -74,7 +80,8 @@ pub(crate) async fn list(desk: &Desk, _: Caller, request: ListDomainsRequest) ->
     }
     let acme = state.tls.acme.as_ref().map(|acme| proto::Acme {
         directory: acme.directory.clone(),
-        contact: acme.contact.clone().unwrap_or_default(),
+        // Whoever runs the cluster is nobody's business in a project.
+        contact: acme.contact.clone().filter(|_| caller.grant.everywhere().is_some()).unwrap_or_default(),
     });
     Ok(ListDomainsResponse { domains: listed, acme })
 }
@@ -124,7 +131,7 @@ pub(crate) async fn verify(
     answer.reached = futures_util::future::join_all(asked).await;
     // What kept a certificate away may be gone: it need not wait for its time.
     if answer.reached.iter().any(|reached| reached.here) && failed(&answer) {
-        let (key, by) = (None, caller.name.clone());
+        let (key, by) = (None, caller.by());
         let proposal = Proposal { key, by, command: Command::RetryCertificate { name: name.clone() } };
         answer.ordered_again =
             desk.ledger.propose(proposal).await.is_ok_and(|receipt| receipt.made().is_ok());

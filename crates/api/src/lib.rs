@@ -3,12 +3,14 @@
 //! How the log is replicated, where artifacts lie and where logs come from is not known here; see
 //! [`parts`]. Which deployment step comes next is not known here either.
 
+mod audit;
 mod build_log;
 mod bundles;
 mod caller;
 mod changes;
 mod desk;
 mod domains;
+mod door;
 mod given;
 mod history;
 mod http;
@@ -21,15 +23,19 @@ mod nodes;
 mod operations;
 pub mod parts;
 mod peer;
+mod people;
+mod permit;
 mod reach;
 mod reads;
 mod refusal;
 mod scrape;
+pub mod sessions;
 mod story;
 mod transfer;
 mod views;
 mod watch;
 
+pub use caller::Caller;
 pub use desk::{Desk, routes};
 
 #[cfg(test)]

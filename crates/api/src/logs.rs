@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Lines that wait for a slow reader.
 const WAITING: usize = 256;
 
-pub(crate) async fn logs(desk: &Desk, _: Caller, request: LogsRequest) -> Answer<Lines<LogLine>> {
+pub(crate) async fn logs(desk: &Desk, caller: Caller, request: LogsRequest) -> Answer<Lines<LogLine>> {
     limits::environment(&request.project, &request.environment)?;
     let state = desk.at_hand().await.state;
     let environment = find(&state, &request.project, &request.environment)?.id;
@@ -38,7 +38,7 @@ pub(crate) async fn logs(desk: &Desk, _: Caller, request: LogsRequest) -> Answer
     if request.follow {
         let (out, lines) = mpsc::channel(WAITING);
         tokio::spawn(follow(desk.clone(), wish, out));
-        Ok(ReceiverStream::new(lines).boxed())
+        Ok(desk.while_permitted(&caller, ReceiverStream::new(lines).boxed()))
     } else {
         Ok(stream::iter(so_far(desk, &state, &wish).await.into_iter().map(Ok)).boxed())
     }

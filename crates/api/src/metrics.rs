@@ -74,7 +74,7 @@ pub(crate) fn release(id: ReleaseId, counts: &Counts) -> proto::ReleaseMetrics {
 /// Nothing is written; whether the source is stored does not matter.
 pub(crate) async fn preview_deployment(
     desk: &Desk,
-    _: Caller,
+    caller: Caller,
     request: DeployRequest,
 ) -> Answer<DeploymentPreview> {
     limits::environment(&request.project, &request.environment)?;
@@ -82,7 +82,7 @@ pub(crate) async fn preview_deployment(
     let spec = given::spec(&request.spec)?;
     let state = desk.fresh().await?;
     let now = desk.ledger.now();
-    let found = preview(&state, now, &request.project, &request.environment, &source, &spec);
+    let found = preview(&state, now, &caller.name, &request.project, &request.environment, &source, &spec);
     found.map(|preview| planned(&state, preview)).map_err(|why| refused(&why))
 }
 

@@ -3,17 +3,18 @@
 
 use temps_core::model::{ClusterState, Deployment, DeploymentId, Environment, Role};
 use temps_wire::proto::{
-    ClusterStatusRequest, ClusterStatusResponse, DeploymentDetail, GetDeploymentRequest,
+    ClusterStatusRequest, ClusterStatusResponse, DeploymentDetail, GetDeploymentRequest, Grant,
     ListDeploymentsRequest, ListDeploymentsResponse, ListNodesRequest, ListNodesResponse,
-    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, StatusRequest,
-    StatusResponse, WhoAmIRequest, WhoAmIResponse,
+    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, Node,
+    StatusRequest, StatusResponse, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::Status;
 
-use crate::caller::{Caller, role_word};
+use crate::caller::Caller;
 use crate::desk::{Answer, Desk};
+use crate::permit::Scope;
 use crate::views::{self, Views};
-use crate::{limits, nodes};
+use crate::{limits, nodes, people};
 
 /// How many deployments are listed unless asked otherwise, and at most.
 const LISTED: u32 = 20;
@@ -21,17 +22,18 @@ const LISTED_MAX: u32 = 500;
 
 pub(crate) async fn who_am_i(desk: &Desk, caller: Caller, _: WhoAmIRequest) -> Answer<WhoAmIResponse> {
     let node = desk.name(&desk.ledger.state());
-    Ok(WhoAmIResponse { name: caller.name, role: role_word(caller.role).to_owned(), node })
+    let Grant { role, projects } = people::grant(&caller.grant);
+    Ok(WhoAmIResponse { kind: caller.who.word().to_owned(), name: caller.name, role, projects, node })
 }
 
 pub(crate) async fn list_deployments(
     desk: &Desk,
-    _: Caller,
+    caller: Caller,
     request: ListDeploymentsRequest,
 ) -> Answer<ListDeploymentsResponse> {
     let state = desk.fresh().await?;
     let chosen: Vec<_> =
-        choose(&state, &request.project, &request.environment)?.into_iter().map(|e| e.id).collect();
+        choose(&state, &caller, &request.project, &request.environment)?.into_iter().map(|e| e.id).collect();
     let limit = match request.limit {
         0 => LISTED,
         limit => limit.min(LISTED_MAX),
@@ -64,13 +66,16 @@ pub(crate) async fn get_deployment(
     })
 }
 
-pub(crate) async fn status(desk: &Desk, _: Caller, request: StatusRequest) -> Answer<StatusResponse> {
+pub(crate) async fn status(desk: &Desk, caller: Caller, request: StatusRequest) -> Answer<StatusResponse> {
     let state = desk.at_hand().await.state;
     let views = Views::new(&state, desk.ledger.now());
-    let chosen = choose(&state, &request.project, &request.environment)?;
+    let chosen = choose(&state, &caller, &request.project, &request.environment)?;
     Ok(StatusResponse {
         environments: chosen.into_iter().map(|e| views.environment(e)).collect(),
-        nodes: nodes::noteworthy(&state, desk.ledger.leadership().borrow().leader),
+        nodes: match caller.grant.everywhere() {
+            Some(_) => nodes::noteworthy(&state, desk.ledger.leadership().borrow().leader),
+            None => Vec::new(),
+        },
     })
 }
 
@@ -80,7 +85,8 @@ pub(crate) async fn list_variables(
     request: ListVariablesRequest,
 ) -> Answer<ListVariablesResponse> {
     if request.values {
-        caller.needs(Role::Deployer, "reading the values of variables")?;
+        let scope = Scope::Project(&request.project);
+        desk.permit(&caller, Role::Deployer, scope, "reading the values of variables")?;
     }
     limits::environment(&request.project, &request.environment)?;
     let state = desk.fresh().await?;
@@ -93,19 +99,32 @@ pub(crate) async fn list_variables(
 
 pub(crate) async fn list_projects(
     desk: &Desk,
-    _: Caller,
+    caller: Caller,
     _: ListProjectsRequest,
 ) -> Answer<ListProjectsResponse> {
     let state = desk.fresh().await?;
-    let mut names: Vec<_> = state.projects.values().map(|p| p.name.clone()).collect();
+    let mut names: Vec<_> =
+        state.projects.values().map(|p| p.name.clone()).filter(|name| caller.sees(name)).collect();
     names.sort();
     Ok(ListProjectsResponse { names })
 }
 
-pub(crate) async fn list_nodes(desk: &Desk, _: Caller, _: ListNodesRequest) -> Answer<ListNodesResponse> {
+pub(crate) async fn list_nodes(
+    desk: &Desk,
+    caller: Caller,
+    _: ListNodesRequest,
+) -> Answer<ListNodesResponse> {
     let state = desk.at_hand().await.state;
     let leader = desk.ledger.leadership().borrow().leader;
-    Ok(ListNodesResponse { nodes: state.nodes.values().map(|n| views::node(&state, n, leader)).collect() })
+    let nodes = state.nodes.values().map(|n| views::node(&state, n, leader));
+    let shown = |node: Node| match caller.grant.everywhere() {
+        Some(_) => node,
+        None => {
+            let Node { id, name, status, runtime, .. } = node;
+            Node { id, name, status, runtime, ..Node::default() }
+        }
+    };
+    Ok(ListNodesResponse { nodes: nodes.map(shown).collect() })
 }
 
 pub(crate) async fn cluster_status(
@@ -128,9 +147,17 @@ pub(crate) async fn cluster_status(
     })
 }
 
-/// The environments of a project, or of all; all environments, or one.
-fn choose<'a>(state: &'a ClusterState, project: &str, environment: &str) -> Answer<Vec<&'a Environment>> {
+/// The environments of a project, or of all that the caller sees; all environments, or one.
+fn choose<'a>(
+    state: &'a ClusterState,
+    caller: &Caller,
+    project: &str,
+    environment: &str,
+) -> Answer<Vec<&'a Environment>> {
     limits::environment(project, environment)?;
+    if !project.is_empty() && !caller.sees(project) {
+        return Err(Status::not_found(format!("there is no project {project:?}")));
+    }
     if !project.is_empty() && !environment.is_empty() {
         return find(state, project, environment).map(|found| vec![found]);
     }
@@ -138,7 +165,8 @@ fn choose<'a>(state: &'a ClusterState, project: &str, environment: &str) -> Answ
         return Err(Status::not_found(format!("there is no project {project:?}")));
     }
     let of_project = |e: &&Environment| {
-        project.is_empty() || state.projects.get(&e.project).is_some_and(|p| p.name == project)
+        let of = state.projects.get(&e.project);
+        of.is_some_and(|p| caller.sees(&p.name) && (project.is_empty() || p.name == project))
     };
     let named = |e: &&Environment| environment.is_empty() || e.name == environment;
     Ok(state.environments.values().filter(of_project).filter(named).collect())

@@ -15,6 +15,7 @@ use temps_core::table::EdgeReport;
 
 use crate::caller::Claim;
 use crate::desk::Desk;
+use crate::permit::Scope;
 use crate::views;
 
 /// What Prometheus calls its text format.
@@ -27,9 +28,12 @@ pub(crate) async fn scrape(State(desk): State<Desk>, headers: HeaderMap) -> impl
         request.metadata_mut().insert("authorization", value);
     }
     let admitted = match Claim::of(&request) {
-        Ok(claim) => desk.admit(claim, Role::Viewer, "reading").await,
+        Ok(claim) => desk.admit(claim, Role::Viewer).await,
         Err(status) => Err(status),
     };
+    let admitted = admitted.and_then(|caller| {
+        desk.permit(&caller, Role::Viewer, Scope::Cluster, "reading the metrics of a node")
+    });
     if let Err(status) = admitted {
         let code = match status.code() {
             tonic::Code::Unauthenticated => StatusCode::UNAUTHORIZED,

@@ -18,7 +18,7 @@ use crate::views;
 
 pub(crate) async fn watch_deployment(
     desk: &Desk,
-    _: Caller,
+    caller: Caller,
     request: WatchDeploymentRequest,
 ) -> Answer<Lines<Event>> {
     let id = DeploymentId(request.number);
@@ -36,11 +36,11 @@ pub(crate) async fn watch_deployment(
         ready: VecDeque::new(),
         over: false,
     };
-    Ok(unfold(follower, |mut follower| async {
+    let events = unfold(follower, |mut follower| async {
         let item = follower.next().await?;
         Some((item, follower))
-    })
-    .boxed())
+    });
+    Ok(desk.while_permitted(&caller, events.boxed()))
 }
 
 struct Follower {

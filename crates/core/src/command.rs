@@ -1,5 +1,6 @@
 //! What can be written to the log, and what the log answers.
 
+mod access;
 mod answer;
 
 use std::collections::BTreeMap;
@@ -9,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     Acme, Artifact, Cause, Certificate, CertificateId, DeploymentId, Endpoint, EnvironmentId, EventId, Exit,
     Index, InstanceId, Maintenance, Measured, Millis, NodeFacts, NodeId, Opaque, Past, Phase, Reason,
-    ReleaseId, Role, Seen, Source, Spec, Variables,
+    ReleaseId, Seen, Source, Spec, Variables,
 };
 
+pub use access::{Access, NewCode, NewToken};
 pub use answer::{Made, Outcome, Receipt, Rejection};
 
 /// The format version of [`Entry`]; a node refuses entries of a newer one.
-pub const ENTRY_VERSION: u16 = 5;
+pub const ENTRY_VERSION: u16 = 6;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +30,8 @@ pub struct Entry {
     pub wall: Millis,
     /// Two entries with one key take effect once, and get one answer.
     pub key: Option<String>,
-    /// Who asked: the name of a token, `node n2`, or `planner`.
+    /// Who asked: the name of a token or a person, `node n2`, or `planner`; behind it, where it is known, from
+    /// where: `anna from 192.0.2.7`.
     pub by: String,
     /// What to change.
     pub command: Command,
@@ -71,14 +74,9 @@ pub enum Command {
         uses: u32,
     },
     /// Creates an API token.
-    CreateToken {
-        /// Who or what uses it.
-        name: String,
-        /// SHA-256 of its secret, in hex.
-        hash: String,
-        /// What it allows.
-        role: Role,
-    },
+    CreateToken(NewToken),
+    /// Who may ask, and for what.
+    Access(Access),
     /// Creates a project. Deploying to an unknown project does the same.
     CreateProject {
         /// Its name.

@@ -39,7 +39,18 @@ pub fn check(state: &ClusterState) -> Result<(), String> {
             return Err(format!("{environment} has {queued} queued deployments"));
         }
     }
-    Ok(())
+    check_audit(state)
+}
+
+/// The newest entry is chained to the one before it. Those before were, when they were the newest.
+fn check_audit(state: &ClusterState) -> Result<(), String> {
+    let mut newest = state.audit.entries.values().rev();
+    let Some(last) = newest.next() else { return Ok(()) };
+    let before = newest.next().map_or(&state.audit.before, |entry| &entry.hash);
+    match crate::audit::hash(before, last) == last.hash {
+        true => Ok(()),
+        false => Err(format!("the audit entry of {} is not chained to the one before it", last.index)),
+    }
 }
 
 /// The first invariant that is broken by the step from `before` to `after`, in words.

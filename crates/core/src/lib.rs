@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod assignment;
+pub mod audit;
 pub mod command;
 pub mod domains;
 pub mod drain;

@@ -45,19 +45,21 @@ pub struct Preview {
     pub stuck: Option<String>,
 }
 
-/// What a deployment would do.
+/// What a deployment would do that `by` asks for.
 ///
 /// # Errors
 /// Why it would be refused.
 pub fn preview(
     state: &ClusterState,
     now: Millis,
+    by: &str,
     project: &str,
     environment: &str,
     source: &Source,
     spec: &Spec,
 ) -> Result<Preview, Rejection> {
-    let mut trial = Trial { state: state.clone(), now: now.max(state.clock), seq: BTreeMap::new() };
+    let (state, by) = (state.clone(), by.to_owned());
+    let mut trial = Trial { now: now.max(state.clock), state, by, seq: BTreeMap::new() };
     let receipt = trial.write(Command::Deploy {
         project: project.to_owned(),
         environment: environment.to_owned(),
@@ -105,6 +107,7 @@ pub fn preview(
 struct Trial {
     state: ClusterState,
     now: Millis,
+    by: String,
     seq: BTreeMap<NodeId, u64>,
 }
 
@@ -115,7 +118,7 @@ impl Trial {
             clock: self.now,
             wall: self.now,
             key: None,
-            by: "preview".to_owned(),
+            by: self.by.clone(),
             command,
         };
         let index = self.state.index.saturating_add(1);
@@ -253,7 +256,7 @@ mod tests {
     #[test]
     fn a_rolling_update_and_a_canary() {
         let state = three_nodes_with_three_instances();
-        let ask = |spec: &Spec| preview(&state, 0, "shop", "production", &bundle("b"), spec).unwrap();
+        let ask = |spec: &Spec| preview(&state, 0, "ann", "shop", "production", &bundle("b"), spec).unwrap();
         let rolling = ask(&web(3));
         let seen = &rolling.processes["web"];
         assert_eq!((seen.peak, seen.least, seen.steps.len()), (4, 3, 3));
@@ -274,17 +277,17 @@ mod tests {
     #[test]
     fn what_cannot_be_is_told() {
         let state = three_nodes_with_three_instances();
-        let ask = |spec: &Spec| preview(&state, 0, "shop", "production", &bundle("b"), spec);
+        let ask = |spec: &Spec| preview(&state, 0, "ann", "shop", "production", &bundle("b"), spec);
         let mut nowhere = web(3);
         nowhere.placement.require = [("disk".to_owned(), "ssd".to_owned())].into();
         assert!(ask(&nowhere).is_err(), "no node has the label");
-        let same = preview(&state, 0, "shop", "production", &bundle("a"), &web(3)).unwrap();
+        let same = preview(&state, 0, "ann", "shop", "production", &bundle("a"), &web(3)).unwrap();
         assert!(same.no_change);
         let mut state = three_nodes_with_three_instances();
         for node in state.nodes.values_mut() {
             node.cordoned = true;
         }
-        let stuck = preview(&state, 0, "shop", "production", &bundle("b"), &web(3));
+        let stuck = preview(&state, 0, "ann", "shop", "production", &bundle("b"), &web(3));
         assert!(stuck.is_err() || stuck.is_ok_and(|p| p.stuck.is_some()));
     }
 }

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use temps_agent::runtime::Runtime;
 use temps_agent::runtime::process::{ProcessOptions, ProcessRuntime};
 use temps_wire::client::Client;
-use temps_wire::proto::CreateJoinTokenRequest;
+use temps_wire::proto::{CreateJoinTokenRequest, CreateSetupCodeRequest};
 use temps_wire::token::ApiToken;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,6 +32,8 @@ const STOP: Duration = Duration::from_secs(10);
 const EDGE_GRACE: Duration = Duration::from_secs(2);
 /// How long an instance may take to stop when the cluster ends.
 const INSTANCE_GRACE: Duration = Duration::from_secs(2);
+/// How long the code for the first admin is valid, in milliseconds.
+const SETUP_TTL: u64 = 24 * 60 * 60 * 1_000;
 /// Ports for instances, for each node.
 const INSTANCE_PORTS: u16 = 1_000;
 
@@ -81,7 +83,7 @@ async fn run(nodes: &mut [DevNode]) -> Result<()> {
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
-    announce(nodes, &started)?;
+    announce(nodes, &started.0, &started.1)?;
     loop {
         tokio::select! {
             () = tokio::time::sleep(AGAIN) => {}
@@ -101,8 +103,8 @@ async fn run(nodes: &mut [DevNode]) -> Result<()> {
     }
 }
 
-/// Starts the nodes one after another; returns the first token.
-async fn start(nodes: &mut [DevNode]) -> Result<ApiToken> {
+/// Starts the nodes one after another; returns the first token, and the code for the first admin.
+async fn start(nodes: &mut [DevNode]) -> Result<(ApiToken, String)> {
     let Some((first, others)) = nodes.split_first_mut() else { bail!("no nodes") };
     first.start(&["--bootstrap".to_owned()])?;
     let path = admin_token_file(&first.dir);
@@ -110,9 +112,12 @@ async fn start(nodes: &mut [DevNode]) -> Result<ApiToken> {
     let token: ApiToken = fs::read_to_string(&path)?.trim().parse()?;
     let client = Client::new(vec![first.control()], &token);
     client.call(|mut api| async move { api.who_am_i(temps_wire::proto::WhoAmIRequest {}).await }).await?;
+    // The one of the first start is in the server's log, and another one is as good.
+    let request = CreateSetupCodeRequest { ttl_ms: SETUP_TTL };
+    let setup = client.call(|mut api| async move { api.create_setup_code(request).await }).await?.code;
     let uses = u32::try_from(others.len()).unwrap_or(u32::MAX);
     if uses == 0 {
-        return Ok(token);
+        return Ok((token, setup));
     }
     let request = CreateJoinTokenRequest { ttl_ms: 3_600_000, uses };
     let join = client.call(|mut api| async move { api.create_join_token(request).await }).await?.token;
@@ -132,7 +137,7 @@ async fn start(nodes: &mut [DevNode]) -> Result<ApiToken> {
             api.cluster_status(temps_wire::proto::ClusterStatusRequest {}).await
         });
         if status.await.is_ok_and(|s| s.quorum && s.nodes.len() == wanted) {
-            return Ok(token);
+            return Ok((token, setup));
         }
         ensure!(
             Instant::now() < deadline,
@@ -144,7 +149,7 @@ async fn start(nodes: &mut [DevNode]) -> Result<ApiToken> {
     }
 }
 
-fn announce(nodes: &[DevNode], token: &ApiToken) -> Result<()> {
+fn announce(nodes: &[DevNode], token: &ApiToken, setup: &str) -> Result<()> {
     let endpoints: Vec<_> = nodes.iter().map(DevNode::control).collect();
     let mut out = std::io::stdout().lock();
     writeln!(out, "A cluster of {} nodes is running. Ctrl-C stops it.\n", nodes.len())?;
@@ -163,6 +168,10 @@ fn announce(nodes: &[DevNode], token: &ApiToken) -> Result<()> {
     writeln!(out, "  export TEMPS_TOKEN={}", token.reveal())?;
     writeln!(out, "  temps deploy my-app PATH -y")?;
     writeln!(out, "  curl http://my-app.localhost:{}/", nodes[0].ports.http)?;
+    writeln!(
+        out,
+        "\nWhoever has this code becomes an admin and sets a password, once, within a day:\n\n  {setup}"
+    )?;
     out.flush()?;
     Ok(())
 }

@@ -36,6 +36,7 @@ shows! {
     JoinRequest { name, control, edge_peer, edge_http, version }
     JoinResponse { node }
     ListVariablesResponse {}
+    PersonCode { name, no_change }
     ProposeRequest { key, by }
     RaftMessage { kind }
     SetVariablesRequest { project, environment, remove }
@@ -44,7 +45,7 @@ shows! {
 #[cfg(test)]
 mod tests {
     use super::{
-        AddDomainRequest, CreateTokenResponse, DeployRequest, JoinResponse, ProposeRequest,
+        AddDomainRequest, CreateTokenResponse, DeployRequest, JoinResponse, PersonCode, ProposeRequest,
         SetVariablesRequest,
     };
 
@@ -55,6 +56,7 @@ mod tests {
         let printed = [
             format!("{:?}", AddDomainRequest { key: canary(), ..AddDomainRequest::default() }),
             format!("{:?}", CreateTokenResponse { token: canary() }),
+            format!("{:?}", PersonCode { code: canary(), ..PersonCode::default() }),
             format!("{:?}", JoinResponse { ca_key: canary(), ..JoinResponse::default() }),
             format!("{:?}", SetVariablesRequest { set, ..SetVariablesRequest::default() }),
             format!("{:?}", DeployRequest { spec: canary().into(), ..DeployRequest::default() }),

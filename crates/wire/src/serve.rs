@@ -1,6 +1,7 @@
 //! The one listener of a node: TLS by our own acceptor, HTTP/2 and HTTP/1.1, and who is at the other end.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,10 @@ use crate::tls::{TlsError, server_config};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerIdentity(pub Option<NodeId>);
 
+/// From where a connection came, where that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerAddress(pub Option<IpAddr>);
+
 /// Time for a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many handshakes may be under way, and how many connections without a node's certificate may be
@@ -43,7 +48,7 @@ const HEAD_MAX: usize = 64 * 1024;
 const CLOSING: Duration = Duration::from_secs(3);
 
 /// Serves `routes` until `shutdown` is ready, then finishes what is in flight for a few seconds.
-/// Requests carry a [`PeerIdentity`] extension.
+/// Requests carry a [`PeerIdentity`] and a [`PeerAddress`] extension.
 ///
 /// # Errors
 /// [`TlsError`] where the identity cannot be used. A failing connection is no error.
@@ -145,8 +150,10 @@ async fn connection(
     routes: Routes,
     mut closing: watch::Receiver<bool>,
 ) {
+    let address = PeerAddress(tls.get_ref().0.peer_addr().ok().map(|address| address.ip().to_canonical()));
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(address);
         let mut routes = routes.clone();
         async move {
             std::future::poll_fn(|cx| Service::<http::Request<Incoming>>::poll_ready(&mut routes, cx))

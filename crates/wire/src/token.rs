@@ -38,7 +38,7 @@ pub enum TokenError {
         expected: &'static str,
     },
     /// It is the other kind of token.
-    #[error("{found}; here {wanted} is needed")]
+    #[error("this is {found}; here {wanted} is needed")]
     OtherKind {
         /// What it is.
         found: &'static str,
@@ -84,14 +84,9 @@ impl Parts {
                 TokenError::Kind { expected: kind }
             });
         };
-        match (prefix, kind) {
-            (ApiToken::PREFIX, ApiToken::PREFIX) | (JoinToken::PREFIX, JoinToken::PREFIX) => {}
-            (ApiToken::PREFIX, _) => {
-                return Err(TokenError::OtherKind { found: "this is an API token", wanted: "a join token" });
-            }
-            (JoinToken::PREFIX, _) => {
-                return Err(TokenError::OtherKind { found: "this is a join token", wanted: "an API token" });
-            }
+        match (named(prefix), named(kind)) {
+            _ if prefix == kind => {}
+            (Some(found), Some(wanted)) => return Err(TokenError::OtherKind { found, wanted }),
             _ => return Err(TokenError::Kind { expected: kind }),
         }
         Ok(Self {
@@ -107,6 +102,17 @@ impl Parts {
     fn hash(&self) -> String {
         hex::encode(Sha256::digest(self.secret))
     }
+}
+
+/// What a prefix stands for.
+fn named(prefix: &str) -> Option<&'static str> {
+    Some(match prefix {
+        ApiToken::PREFIX => "an API token",
+        JoinToken::PREFIX => "a join token",
+        OnceCode::PREFIX => "a code for setting a password",
+        SessionSecret::PREFIX => "the secret of a session",
+        _ => return None,
+    })
 }
 
 fn bytes(text: &str) -> Option<[u8; 32]> {
@@ -180,6 +186,16 @@ token!(
     JoinToken,
     "tempsjoin1"
 );
+token!(
+    /// What somebody shows once to set a password.
+    OnceCode,
+    "tempscode1"
+);
+token!(
+    /// What the browser of a person who is signed in shows.
+    SessionSecret,
+    "tempssession1"
+);
 
 /// Whether two hashes are equal, in a time that does not tell where they differ.
 #[must_use]
@@ -237,7 +253,7 @@ mod tests {
             (format!("temps1.AAAA.{secret}"), TokenError::Damaged("fingerprint")),
             (
                 JoinToken::random(CLUSTER).reveal(),
-                TokenError::OtherKind { found: "this is a join token", wanted: "an API token" },
+                TokenError::OtherKind { found: "a join token", wanted: "an API token" },
             ),
         ];
         for (text, expected) in cases {

@@ -1,5 +1,7 @@
-//! Machines that are emptied, machines that leave for good, what their edges count, and names with their certificates.
+//! Machines that are emptied, machines that leave for good, what their edges count, names with their certificates, and
+//! who may do what.
 
+mod access;
 mod domains;
 mod drain;
 mod edges;
@@ -25,6 +27,9 @@ fn main() -> ExitCode {
         ("a_given_certificate_is_shown_by_every_node", domains::given),
         ("maintenance_answers_in_place_of_an_application", domains::maintenance),
         ("a_name_is_verified_and_belongs_to_one_environment", domains::verified),
+        ("the_first_admins_code_is_shown_once_and_the_last_admin_stays", access::people),
+        ("a_token_of_one_project_sees_and_touches_no_other", access::one_project),
+        ("each_change_has_one_audit_entry_in_one_chain", access::audit),
         ("the_leaders_node_is_removed", remove::leading),
     ])
 }

@@ -7,6 +7,7 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use temps_wire::client::KEY;
+use temps_wire::serve::PeerAddress;
 use tonic::Status;
 
 use crate::desk::Answer;
@@ -71,6 +72,9 @@ pub(crate) fn fields(head: &Parts, body: &Bytes) -> Answer<Map<String, Value>> {
 /// The message as gRPC would bring it, with who asks and under which key.
 pub(crate) fn asked<T>(head: &Parts, message: T) -> Answer<tonic::Request<T>> {
     let mut request = tonic::Request::new(message);
+    if let Some(from) = head.extensions.get::<PeerAddress>() {
+        request.extensions_mut().insert(*from);
+    }
     for (header, name) in [("authorization", "authorization"), (IDEMPOTENCY_KEY, KEY)] {
         let Some(value) = head.headers.get(header) else { continue };
         let value = value.to_str().ok().and_then(|value| value.parse().ok());

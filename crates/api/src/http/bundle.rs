@@ -17,6 +17,7 @@ use super::problem::Refused;
 use super::{ask, json};
 use crate::caller::Claim;
 use crate::desk::Desk;
+use crate::permit::Scope;
 use crate::{bundles, limits, transfer};
 
 const BUNDLE: &str = "/bundles/{digest}";
@@ -37,7 +38,8 @@ async fn store(
     request: Request,
 ) -> Result<Response, Refused> {
     let (head, body) = request.into_parts();
-    desk.admit(Claim::of(&ask::asked(&head, ())?)?, Role::Deployer, "deploying").await?;
+    let caller = desk.admit(Claim::of(&ask::asked(&head, ())?)?, Role::Deployer).await?;
+    desk.permit(&caller, Role::Deployer, Scope::Anywhere, "deploying")?;
     let length = head.headers.get(CONTENT_LENGTH).and_then(|n| n.to_str().ok()?.parse().ok());
     let bytes = length.ok_or_else(|| Status::invalid_argument("a bundle needs a Content-Length"))?;
     limits::bundle(&digest, bytes)?;

@@ -5,18 +5,20 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::routing::{delete, get, patch, post, put};
 use temps_wire::proto::temps_server::Temps;
 use temps_wire::proto::{
-    Accepted, AddDomainRequest, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
+    Accepted, AddDomainRequest, AddPersonRequest, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
     CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
-    CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeploymentDetail, DeploymentMetrics,
-    DomainChanged, DrainNodeRequest, ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest,
-    GetHistoryResponse, GetMetricsRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse,
-    InstanceStory, ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse,
-    ListNodesRequest, ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
-    ListVariablesResponse, NodeChanged, NodeDetail, PauseRequest, PromoteRequest, RemoveDomainRequest,
-    RemoveNodeRequest, ResolveImageRequest, ResolveImageResponse, ResumeRequest, RollbackRequest,
+    CreateProjectResponse, CreateSetupCodeRequest, CreateTokenRequest, CreateTokenResponse, DeploymentDetail,
+    DeploymentMetrics, DomainChanged, DrainNodeRequest, ExplainInstanceRequest, GetDeploymentRequest,
+    GetHistoryRequest, GetHistoryResponse, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
+    HasBundleResponse, InstanceStory, ListAuditRequest, ListAuditResponse, ListDeploymentsRequest,
+    ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse,
+    ListPeopleRequest, ListPeopleResponse, ListProjectsRequest, ListProjectsResponse, ListTokensRequest,
+    ListTokensResponse, ListVariablesRequest, ListVariablesResponse, NodeChanged, NodeDetail, PauseRequest,
+    PeopleChanged, PersonCode, PromoteRequest, RemoveDomainRequest, RemoveNodeRequest, RemovePersonRequest,
+    ResolveImageRequest, ResolveImageResponse, ResumeRequest, RevokeTokenRequest, RollbackRequest,
     ScaleRequest, ScaleResponse, SetAcmeRequest, SetMaintenanceRequest, SetMaintenanceResponse,
-    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, UncordonNodeRequest,
-    VerifyDomainRequest, VerifyDomainResponse, WhoAmIRequest, WhoAmIResponse,
+    SetPersonRequest, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
+    UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WhoAmIRequest, WhoAmIResponse,
 };
 
 use super::describe::{Api, Way};
@@ -52,7 +54,15 @@ table! {
     get "/whoami" who_am_i query WhoAmIRequest => WhoAmIResponse, "cluster", "Whose token this is, and what it allows";
     get "/cluster" cluster_status query ClusterStatusRequest => ClusterStatusResponse, "cluster", "Leader, term, and every node";
     post "/join-tokens" create_join_token body CreateJoinTokenRequest => CreateJoinTokenResponse, "cluster", "Let a machine join; the token is told once";
-    post "/tokens" create_token body CreateTokenRequest => CreateTokenResponse, "cluster", "Create an API token; it is told once";
+    post "/tokens" create_token body CreateTokenRequest => CreateTokenResponse, "people", "Create an API token; it is told once";
+    get "/tokens" list_tokens query ListTokensRequest => ListTokensResponse, "people", "List API tokens, and what they allow";
+    delete "/tokens/{token}" revoke_token query RevokeTokenRequest => PeopleChanged, "people", "Revoke an API token, by name or id";
+    get "/people" list_people query ListPeopleRequest => ListPeopleResponse, "people", "List people, and what they may do";
+    post "/people" add_person body AddPersonRequest => PersonCode, "people", "Add a person, who sets a password with the code that is told once";
+    patch "/people/{person}" set_person body SetPersonRequest => PersonCode, "people", "Say what a person may do, or take the password";
+    delete "/people/{person}" remove_person query RemovePersonRequest => PeopleChanged, "people", "Remove a person";
+    post "/setup-code" create_setup_code body CreateSetupCodeRequest => PersonCode, "people", "A code with which somebody becomes an admin; it is told once";
+    get "/audit" list_audit query ListAuditRequest => ListAuditResponse, "people", "Who changed what, and what became of it";
     put "/acme" set_acme body SetAcmeRequest => DomainChanged, "domains", "Say where certificates are ordered";
 
     get "/status" status query StatusRequest => StatusResponse, "projects", "What runs, by environment";

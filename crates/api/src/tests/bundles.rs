@@ -70,8 +70,7 @@ async fn a_bundle_that_is_not_what_it_says_leaves_nothing() {
 async fn whoever_may_not_send_a_large_bundle_is_told_so() {
     let cluster = Cluster::start(1).await;
     let token = ApiToken::random(cluster.admin.fingerprint());
-    let viewer = Command::CreateToken { name: "v".to_owned(), hash: token.hash(), role: Role::Viewer };
-    cluster.write(viewer).await;
+    cluster.grant("v", &token, Role::Viewer).await;
     let piece = Bytes::from(vec![7; 256 * 1024]);
     let chunks: Vec<_> =
         (0..128).map(|_| BundleChunk { digest: digest("x"), bytes: 1, data: piece.clone() }).collect();

@@ -116,7 +116,11 @@ async fn a_huge_name_never_reaches_the_log() {
 }
 
 async fn create_token(cluster: &Cluster, key: &str, name: &str) -> Result<ApiToken, ClientError> {
-    let request = CreateTokenRequest { name: name.to_owned(), role: "deployer".to_owned() };
+    let request = CreateTokenRequest {
+        name: name.to_owned(),
+        role: "deployer".to_owned(),
+        ..CreateTokenRequest::default()
+    };
     let client = cluster.client();
     let answer = client.call_with_key(key, |mut api| {
         let request = request.clone();

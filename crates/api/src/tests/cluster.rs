@@ -6,8 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use sha2::{Digest, Sha256};
-use temps_core::command::{Action, Command, Made, NewNode, Observation};
-use temps_core::model::{Artifact, ClusterState, NodeFacts, NodeId, ProcessSpec, RuntimeKind, Source, Spec};
+use temps_core::command::{Action, Command, Made, NewNode, NewToken, Observation};
+use temps_core::model::{
+    Artifact, ClusterState, Grant, NodeFacts, NodeId, ProcessSpec, Role, RuntimeKind, Source, Spec,
+};
 use temps_ledger::{Ledger, MemoryLedger, Proposal};
 use temps_wire::client::{Client, ClientError};
 use temps_wire::codec;
@@ -39,6 +41,7 @@ pub(super) struct Running {
     pub(super) echo: Arc<Echo>,
     pub(super) workshop: Arc<Workshop>,
     pub(super) engine: Arc<Engine>,
+    pub(super) desk: Desk,
     pub(super) diary: Arc<Diary>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), TlsError>>,
@@ -89,6 +92,12 @@ impl Cluster {
         self.log.propose(proposal).await.unwrap().made().unwrap()
     }
 
+    /// Gives a token a right.
+    pub(super) async fn grant(&self, name: &str, token: &ApiToken, grant: impl Into<Grant>) {
+        let (name, hash) = (name.to_owned(), token.hash());
+        self.write(Command::CreateToken(NewToken { name, hash, grant: grant.into(), ttl: None })).await;
+    }
+
     /// What the planner decides.
     pub(super) async fn plan(&self, actions: Vec<Action>) {
         let seen = self.log.state().revision;
@@ -127,6 +136,11 @@ impl Cluster {
     }
 }
 
+/// A role within one project.
+pub(super) fn within(project: &str, role: Role) -> Grant {
+    Grant::Projects([(project.to_owned(), role)].into())
+}
+
 impl Running {
     fn start(identity: NodeIdentity, listener: TcpListener, log: Arc<MemoryLedger>) -> Self {
         let address = listener.local_addr().unwrap().to_string();
@@ -144,16 +158,17 @@ impl Running {
             logs: paper.clone(),
             builds: workshop.clone(),
             images: engine.clone(),
+            door: Arc::default(),
             past: diary.clone(),
             edge: tokio::sync::watch::channel(temps_core::table::EdgeReport::default()).1,
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let own = identity.clone();
+        let (own, served) = (identity.clone(), desk.clone());
         let running = tokio::spawn(async move {
             let stopped = async {
                 let _ = stopped.await;
             };
-            serve(listener, &own, routes(desk), stopped).await
+            serve(listener, &own, routes(served), stopped).await
         });
         Self {
             identity,
@@ -164,6 +179,7 @@ impl Running {
             echo,
             workshop,
             engine,
+            desk,
             diary,
             stop: Some(stop),
             running,

@@ -114,8 +114,8 @@ async fn a_program_without_grpc_can_look_and_change() {
     let mut told = Vec::new();
     for _ in 0..2 {
         let body = Some(json!({ "name": "ci", "role": "deployer" }).to_string().into());
-        let (token, path) = (Some(token.as_str()), "/api/v1/tokens");
-        let create = Asked { token, method: "POST", path, body, headers: &key };
+        let create =
+            Asked { token: Some(&token), method: "POST", path: "/api/v1/tokens", body, headers: &key };
         told.push(send(&cluster, create).await.json());
     }
     assert_eq!(told[0], told[1], "the same key is the same token");
@@ -125,6 +125,10 @@ async fn a_program_without_grpc_can_look_and_change() {
     let create = Asked { token, method: "POST", path, body: Some(project.to_string().into()), headers: &[] };
     let created = send(&cluster, create).await;
     assert_eq!((created.status, created.text.as_str()), (200, "{}"));
+    // A key that was used for something else is another key.
+    let cancel =
+        Asked { token, method: "POST", path: "/api/v1/deployments/7/cancel", body: None, headers: &key };
+    refuses(&send(&cluster, cancel).await, 404, "#7");
     let listed = ask(&cluster, "GET", "/api/v1/projects", None).await.json();
     assert_eq!(listed, json!({ "names": ["shop"] }));
 
@@ -174,8 +178,7 @@ async fn what_is_wrong_is_said() {
     refuses(&send(&cluster, form).await, 400, "application/json");
 
     let viewer = ApiToken::random(cluster.admin.fingerprint());
-    let (name, hash) = ("eve".to_owned(), viewer.hash());
-    cluster.write(Command::CreateToken { name, hash, role: Role::Viewer }).await;
+    cluster.grant("eve", &viewer, Role::Viewer).await;
     let viewer = viewer.reveal();
     let create = |token| Asked {
         token,

@@ -3,12 +3,14 @@ use temps_core::model::Role;
 use temps_wire::client::{Api, Client, ClientError};
 use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::{
-    AddDomainRequest, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, CordonNodeRequest,
-    CreateJoinTokenRequest, CreateProjectRequest, CreateTokenRequest, DeployRequest, DrainNodeRequest,
-    ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest, GetMetricsRequest, GetNodeRequest,
-    HasBundleRequest, ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListProjectsRequest,
-    ListVariablesRequest, LogsRequest, PauseRequest, PromoteRequest, RemoveDomainRequest, RemoveNodeRequest,
-    ResolveImageRequest, ResumeRequest, RollbackRequest, ScaleRequest, SetAcmeRequest, SetMaintenanceRequest,
+    AddDomainRequest, AddPersonRequest, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest,
+    CordonNodeRequest, CreateJoinTokenRequest, CreateProjectRequest, CreateSetupCodeRequest,
+    CreateTokenRequest, DeployRequest, DrainNodeRequest, ExplainInstanceRequest, GetDeploymentRequest,
+    GetHistoryRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest, ListAuditRequest,
+    ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListPeopleRequest, ListProjectsRequest,
+    ListTokensRequest, ListVariablesRequest, LogsRequest, PauseRequest, PromoteRequest, RemoveDomainRequest,
+    RemoveNodeRequest, RemovePersonRequest, ResolveImageRequest, ResumeRequest, RevokeTokenRequest,
+    RollbackRequest, ScaleRequest, SetAcmeRequest, SetMaintenanceRequest, SetPersonRequest,
     SetVariablesRequest, StatusRequest, UncordonNodeRequest, VerifyDomainRequest, WatchDeploymentRequest,
     WhoAmIRequest,
 };
@@ -19,7 +21,7 @@ use super::cluster::Cluster;
 use crate::operations::ROLES;
 
 /// Asks for an operation with a request that is as empty as can be.
-async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
+pub(super) async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
     fn answered<T>(answer: Result<Response<T>, Status>) -> Result<(), Status> {
         answer.map(|_| ())
     }
@@ -51,6 +53,14 @@ async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
         "set_variables" => answered(api.set_variables(SetVariablesRequest::default()).await),
         "create_project" => answered(api.create_project(CreateProjectRequest::default()).await),
         "create_token" => answered(api.create_token(CreateTokenRequest::default()).await),
+        "list_tokens" => answered(api.list_tokens(ListTokensRequest {}).await),
+        "revoke_token" => answered(api.revoke_token(RevokeTokenRequest::default()).await),
+        "add_person" => answered(api.add_person(AddPersonRequest::default()).await),
+        "list_people" => answered(api.list_people(ListPeopleRequest {}).await),
+        "set_person" => answered(api.set_person(SetPersonRequest::default()).await),
+        "remove_person" => answered(api.remove_person(RemovePersonRequest::default()).await),
+        "create_setup_code" => answered(api.create_setup_code(CreateSetupCodeRequest::default()).await),
+        "list_audit" => answered(api.list_audit(ListAuditRequest::default()).await),
         "create_join_token" => answered(api.create_join_token(CreateJoinTokenRequest::default()).await),
         "get_node" => answered(api.get_node(GetNodeRequest::default()).await),
         "cordon_node" => answered(api.cordon_node(CordonNodeRequest::default()).await),
@@ -74,7 +84,7 @@ async fn answer(client: &Client, operation: &'static str) -> Result<(), ClientEr
 
 async fn token(cluster: &Cluster, name: &str, role: Role) -> ApiToken {
     let token = ApiToken::random(cluster.admin.fingerprint());
-    cluster.write(Command::CreateToken { name: name.to_owned(), hash: token.hash(), role }).await;
+    cluster.grant(name, &token, role).await;
     token
 }
 
@@ -82,7 +92,7 @@ async fn token(cluster: &Cluster, name: &str, role: Role) -> ApiToken {
 async fn every_operation_asks_for_its_role() {
     let cluster = Cluster::start(1).await;
     for role in [Role::Viewer, Role::Deployer, Role::Admin] {
-        let name = format!("a-{}", crate::caller::role_word(role));
+        let name = format!("a-{}", role.word());
         let client = cluster.client_with(&token(&cluster, &name, role).await);
         for (operation, least) in ROLES {
             let answer = answer(&client, operation).await;

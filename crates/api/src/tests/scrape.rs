@@ -1,12 +1,11 @@
 use http_body_util::BodyExt;
-use temps_core::command::Command;
 use temps_core::model::{Certificate, CertificateFrom, CertificateId, ClusterState, Opaque, Role};
 use temps_wire::identity::CLUSTER_NAME;
 use temps_wire::token::ApiToken;
 use tonic::body::Body;
 use tower::{Service, ServiceExt};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, within};
 use super::peer::without_certificate;
 
 /// Status and text of `/metrics`.
@@ -28,14 +27,16 @@ async fn metrics_are_for_whoever_has_a_token() {
     assert_eq!(scrape(&cluster, None).await.0, 401);
     assert_eq!(scrape(&cluster, Some("nonsense")).await.0, 401);
     let token = ApiToken::random(cluster.admin.fingerprint());
-    let (name, hash) = ("prometheus".to_owned(), token.hash());
-    cluster.write(Command::CreateToken { name, hash, role: Role::Viewer }).await;
+    cluster.grant("prometheus", &token, Role::Viewer).await;
     let (status, text) = scrape(&cluster, Some(&token.reveal())).await;
     assert_eq!(status, 200, "{text}");
     for line in ["temps_node_up{node=\"node-1\"} 1", "# TYPE temps_requests_total counter", "temps_leads 1"] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
     assert!(!text.contains(&token.reveal()));
+    let one_project = ApiToken::random(cluster.admin.fingerprint());
+    cluster.grant("of-shop", &one_project, within("shop", Role::Admin)).await;
+    assert_eq!(scrape(&cluster, Some(&one_project.reveal())).await.0, 403, "they tell of all projects");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use temps_wire::proto::{
     ClusterStatusRequest, ClusterStatusResponse, CreateJoinTokenRequest, ListDomainsRequest, SetAcmeRequest,
 };
 
-use super::{Desk, duration, nodes};
+use super::{Desk, duration, nodes, people};
 use crate::exit::{Code, Failure};
 use crate::json;
 use crate::screen::escape;
@@ -28,6 +28,13 @@ pub enum Cluster {
         /// How many machines can use it
         #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         uses: u32,
+    },
+    /// Create the code with which somebody becomes the first admin, and sets a password
+    #[command(after_help = "One that was made before is void. The first start of a cluster prints one, too.")]
+    SetupCode {
+        /// How long it can be used
+        #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = duration)]
+        ttl: Duration,
     },
     /// Order certificates for all domains, from Let's Encrypt or another server of ACME
     #[command(after_help = "Without options it shows where certificates are ordered.\n\n\
@@ -59,6 +66,7 @@ pub(super) async fn run(desk: &mut Desk, word: Cluster) -> Result<Code, Failure>
     match word {
         Cluster::Status => status(desk).await,
         Cluster::Token { ttl, uses } => token(desk, ttl, uses).await,
+        Cluster::SetupCode { ttl } => people::setup_code(desk, ttl).await,
         Cluster::Acme(acme) => self::acme(desk, acme).await,
     }
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use temps_wire::proto::{WhoAmIRequest, WhoAmIResponse};
 
-use super::{Desk, Typed};
+use super::{Desk, Typed, grant};
 use crate::exit::{Code, Failure};
+use crate::json::text;
 use crate::reach;
 use crate::screen::escape;
 use crate::settings::{Context, Credentials, DEFAULT_CONTEXT, Origin};
@@ -109,11 +110,13 @@ pub(super) async fn whoami(desk: &mut Desk) -> Result<Code, Failure> {
 fn show(desk: &mut Desk, who: &WhoAmIResponse, context: &str) -> Result<Code, Failure> {
     if desk.screen.is_json() {
         desk.screen.object(&json!({
-            "name": who.name, "role": who.role, "node": who.node, "context": context,
+            "name": who.name, "kind": text(&who.kind), "role": text(&who.role), "projects": who.projects,
+            "node": who.node, "context": context,
         }))?;
     } else {
-        let (name, role, node) = (escape(&who.name), escape(&who.role), escape(&who.node));
-        desk.screen.say(&format!("{name} ({role}) at node {node}, context {context}"))?;
+        let (name, node) = (escape(&who.name), escape(&who.node));
+        let allows = grant::words(&who.role, &who.projects);
+        desk.screen.say(&format!("{name} ({allows}) at node {node}, context {context}"))?;
     }
     Ok(Code::Live)
 }

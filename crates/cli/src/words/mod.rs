@@ -1,5 +1,6 @@
 //! One file for each word that a user types.
 
+mod audit;
 mod build_log;
 mod cluster;
 mod config;
@@ -8,12 +9,14 @@ mod deploy;
 mod deployments;
 mod domains;
 mod env;
+mod grant;
 mod history;
 mod login;
 mod logs;
 mod maintenance;
 mod metrics;
 mod nodes;
+mod people;
 mod projects;
 mod scale;
 mod status;
@@ -76,9 +79,14 @@ pub enum Words {
     /// Look at the cluster itself, and let machines join
     #[command(subcommand)]
     Cluster(cluster::Cluster),
-    /// Create tokens for people and programs
+    /// Create, list and revoke tokens for people and programs
     #[command(subcommand, visible_alias = "token")]
     Tokens(tokens::Tokens),
+    /// Add people who sign in with a password, and say what they may do
+    #[command(subcommand, visible_alias = "person")]
+    People(people::People),
+    /// Show who changed what
+    Audit(audit::Audit),
     /// Show the settings of this command
     #[command(subcommand)]
     Config(config::Config),
@@ -157,6 +165,8 @@ impl Desk {
             Words::Nodes(args) => nodes::run(self, args).await,
             Words::Cluster(args) => cluster::run(self, args).await,
             Words::Tokens(args) => tokens::run(self, args).await,
+            Words::People(args) => people::run(self, args).await,
+            Words::Audit(args) => audit::run(self, args).await,
             Words::Config(args) => config::run(self, args),
             Words::Completions { shell } => self.completions(shell, root),
         }

@@ -1,5 +1,6 @@
 //! Command lines as they are typed, against a small cluster over real TLS.
 
+mod access;
 mod building;
 mod deploying;
 mod domains;

@@ -1,9 +1,9 @@
-//! Nodes and tokens.
+//! Nodes, and the tokens with which they join.
 
 use super::planned::UNHEARD;
 use super::{Answer, Change, done, invalid, not_found, unchanged, validate};
-use crate::command::{Made, NewNode, Outcome, Rejection};
-use crate::model::{JoinToken, Millis, Node, NodeId, NodeStatus, Role, Token, TokenId, Want, What};
+use crate::command::{Made, NewNode, NewToken, Outcome, Rejection};
+use crate::model::{JoinToken, Millis, Node, NodeId, NodeStatus, Role, TokenId, Want, What};
 
 impl Change<'_> {
     pub(super) fn found(&mut self, domain: &str, token_hash: &str) -> Answer {
@@ -12,7 +12,13 @@ impl Change<'_> {
         }
         self.state.domain =
             crate::host::normalise(domain).map_err(|e| invalid(format!("domain {domain:?}: {e}")))?;
-        self.create_token("admin", token_hash, Role::Admin)
+        let first = NewToken {
+            name: "admin".to_owned(),
+            hash: token_hash.to_owned(),
+            grant: Role::Admin.into(),
+            ttl: None,
+        };
+        self.create_token(&first)
     }
 
     pub(super) fn add_node(&mut self, new: &NewNode) -> Answer {
@@ -92,20 +98,7 @@ impl Change<'_> {
         Ok(Outcome::Done(Made::Token(id)))
     }
 
-    pub(super) fn create_token(&mut self, name: &str, hash: &str, role: Role) -> Answer {
-        validate::name("token", name)?;
-        if self.state.tokens.values().any(|t| t.name == name) {
-            return Err(Rejection::Conflict {
-                why: format!("a token named {name:?} exists; choose another name"),
-            });
-        }
-        let id = self.next_token();
-        let token = Token { id, name: name.to_owned(), hash: hash.to_owned(), role };
-        self.state.tokens.insert(id, token);
-        Ok(Outcome::Done(Made::Token(id)))
-    }
-
-    fn next_token(&mut self) -> TokenId {
+    pub(super) fn next_token(&mut self) -> TokenId {
         self.state.last.token += 1;
         TokenId(self.state.last.token)
     }

@@ -45,11 +45,15 @@ impl Change<'_> {
     /// The refusal of a name that belongs to another environment.
     pub(super) fn taken(&self, name: &str, other: EnvironmentId) -> Rejection {
         let environment = self.state.environments.get(&other);
-        let project = environment.and_then(|e| self.state.projects.get(&e.project));
+        let project = self.state.project_of_environment(other).unwrap_or("?");
+        // Names of projects are for those who see them.
+        if self.state.grant_of(self.by).is_some_and(|grant| grant.within(project).is_none()) {
+            let why = format!("the domain {name:?} belongs to another project; ask an admin of the cluster");
+            return Rejection::Conflict { why };
+        }
         Rejection::Conflict {
             why: format!(
-                "the domain {name:?} belongs to project {:?}, environment {:?}; remove it there first",
-                project.map_or("?", |p| p.name.as_str()),
+                "the domain {name:?} belongs to project {project:?}, environment {:?}; remove it there first",
                 environment.map_or("?", |e| e.name.as_str())
             ),
         }

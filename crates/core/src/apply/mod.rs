@@ -1,7 +1,10 @@
 //! The log turned into state, the same on every node.
 //!
-//! [`apply`] is total: it never panics and never fails. A refusal is an answer, and changes nothing.
+//! [`apply`] is total: it never panics and never fails. A refusal is an answer, and changes nothing but the audit
+//! log, which tells of it.
 
+mod access;
+mod audit;
 mod cluster;
 mod control;
 mod domains;
@@ -13,6 +16,7 @@ mod prune;
 mod report;
 mod validate;
 
+use crate::audit::who;
 use crate::command::{Command, ENTRY_VERSION, Entry, Made, Outcome, Receipt, Rejection};
 use crate::model::{ClusterState, DeploymentId, EnvironmentId, Event, EventId, Index, Millis, What};
 
@@ -33,13 +37,18 @@ pub fn apply(state: &mut ClusterState, index: Index, entry: &Entry) -> Receipt {
     if let Some(receipt) = entry.key.as_ref().and_then(|key| state.answered.get(key)) {
         return receipt.clone();
     }
-    let mut change = Change { state, index, wall: entry.wall, by: &entry.by, place: 0 };
+    let draft = audit::draft(state, entry);
+    let by = who(&entry.by).0;
+    let mut change = Change { state, index, wall: entry.wall, by, place: 0 };
     let outcome = change.run(&entry.command).unwrap_or_else(Outcome::Rejected);
     if matches!(outcome, Outcome::Done(_)) {
         change.tell_drained();
     }
     if matches!(outcome, Outcome::Done(_)) && concerns_planner(&entry.command) {
         state.revision += 1;
+    }
+    if let Some(draft) = draft {
+        audit::note(state, (index, entry.wall), &entry.command, draft, &outcome);
     }
     let receipt = Receipt { index, outcome };
     if let Some(key) = &entry.key {
@@ -54,7 +63,8 @@ fn concerns_planner(command: &Command) -> bool {
     use crate::command::Observation;
     match command {
         Command::Noticed { .. }
-        | Command::CreateToken { .. }
+        | Command::CreateToken(_)
+        | Command::Access(_)
         | Command::CreateJoinToken { .. }
         | Command::PutCertificate(_)
         | Command::SetAcme { .. }
@@ -105,7 +115,8 @@ impl Change<'_> {
                 self.update_node(*node, [control, edge_peer, edge_http, version])
             }
             Command::CreateJoinToken { hash, ttl, uses } => self.create_join_token(hash, *ttl, *uses),
-            Command::CreateToken { name, hash, role } => self.create_token(name, hash, *role),
+            Command::CreateToken(new) => self.create_token(new),
+            Command::Access(access) => self.access(access),
             Command::CreateProject { name } => self.create_project(name),
             Command::Deploy { project, environment, source, spec, supersede } => {
                 self.deploy(project, environment, source, spec, *supersede)

@@ -6,9 +6,11 @@ use crate::command::{
 };
 use crate::model::{
     Artifact, ClusterState, DeploymentId, Exit, Health, InstanceId, Maintenance, NodeId, Opaque, Phase,
-    ProcessSpec, Role, Seen, Source, Spec, Variables,
+    ProcessSpec, Seen, Source, Spec, Variables,
 };
 
+mod access;
+mod audit;
 mod containers;
 mod domains;
 mod nodes;
@@ -407,11 +409,11 @@ fn the_clock_never_goes_back_and_newer_entries_are_refused() {
         wall: 0,
         key: None,
         by: String::new(),
-        command: Command::CreateToken { name: "x".to_owned(), hash: String::new(), role: Role::Viewer },
+        command: Command::CreateProject { name: "x".to_owned() },
     };
     let receipt = apply(&mut cluster.state, 99, &entry);
     assert!(matches!(receipt.outcome, Outcome::Rejected(Rejection::Invalid { .. })));
-    assert_eq!(cluster.state.tokens.len(), 1);
+    assert!(cluster.state.project("x").is_none());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DeploymentId, Index, NodeId, ProjectId, TokenId};
+use crate::model::{DeploymentId, Index, NodeId, PersonId, ProjectId, SessionId, TokenId};
 
 /// What the log answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,10 @@ pub enum Made {
     Deployment(DeploymentId),
     /// A token.
     Token(TokenId),
+    /// A person.
+    Person(PersonId),
+    /// A session of a person.
+    Session(SessionId),
 }
 
 /// Why an entry was refused.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::artifact::{Artifact, RuntimeKind, Source};
+use super::audit::Audit;
 use super::deployment::Deployment;
 use super::event::{Event, EventId};
 use super::id::{
@@ -12,6 +13,7 @@ use super::id::{
 };
 use super::instance::Instance;
 use super::maintenance::Maintenance;
+use super::people::{Grant, People};
 use super::spec::{Spec, Variables};
 use super::tls::Tls;
 use crate::command::Receipt;
@@ -139,7 +141,7 @@ pub struct Release {
     pub created_at: Millis,
 }
 
-/// What a token allows.
+/// What a token or a person may do, everywhere or within a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -161,7 +163,14 @@ pub struct Token {
     /// SHA-256 of the secret, in hex.
     pub hash: String,
     /// What it allows.
-    pub role: Role,
+    #[serde(rename = "role")]
+    pub grant: Grant,
+    /// When it was created, Unix milliseconds; 0 where that was not noted. Only for display.
+    #[serde(default)]
+    pub created: Millis,
+    /// When it expires, on the cluster clock; never where `None`.
+    #[serde(default)]
+    pub expires_at: Option<Millis>,
 }
 
 /// Permission for one machine to join; only its hash is known.
@@ -215,6 +224,12 @@ pub struct ClusterState {
     pub tokens: BTreeMap<TokenId, Token>,
     /// Join tokens.
     pub join_tokens: BTreeMap<TokenId, JoinToken>,
+    /// People, and where they are signed in.
+    #[serde(default)]
+    pub people: People,
+    /// Who changed what.
+    #[serde(default)]
+    pub audit: Audit,
     /// Everything that happened, of kept deployments and recently.
     pub events: BTreeMap<EventId, Event>,
     /// Notices up to this event were sent.

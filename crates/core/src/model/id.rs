@@ -55,6 +55,16 @@ id!(
     "c"
 );
 id!(
+    /// Somebody who signs in; shown as `u3`. Never reused.
+    PersonId,
+    "u"
+);
+id!(
+    /// A person who is signed in at one place.
+    SessionId,
+    "s"
+);
+id!(
     /// An API token or a join token.
     TokenId,
     "t"

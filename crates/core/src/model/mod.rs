@@ -1,6 +1,7 @@
 //! The nouns: what a cluster consists of.
 
 mod artifact;
+mod audit;
 mod cluster;
 mod counted;
 mod deployment;
@@ -10,6 +11,7 @@ mod finding;
 mod id;
 mod instance;
 mod maintenance;
+mod people;
 mod query;
 mod reason;
 mod spec;
@@ -17,6 +19,7 @@ mod tls;
 mod traffic;
 
 pub use artifact::{Artifact, Form, RuntimeKind, Source};
+pub use audit::{Audit, AuditEntry, AuditKind, AuditOutcome};
 pub use cluster::{
     ClusterState, Environment, JoinToken, Node, NodeFacts, NodeStatus, Project, Release, Role, Token,
 };
@@ -26,11 +29,12 @@ pub use event::{Event, EventId, What};
 pub use evidence::{Allowed, Evidence, MILLION, Pair, Score, Second, Share};
 pub use finding::{Finding, Verdict, percent};
 pub use id::{
-    CertificateId, DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId,
-    TokenId,
+    CertificateId, DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, PersonId, ProjectId,
+    ReleaseId, SessionId, TokenId,
 };
 pub use instance::{Endpoint, Exit, Instance, Seen, Want};
 pub use maintenance::Maintenance;
+pub use people::{Code, Grant, People, Person, SESSION_IDLE, SESSION_LONGEST, Session};
 pub use reason::{Reason, Story, Told};
 pub use spec::{
     CanaryStep, DEFAULT_PORT, DeployRules, Health, Https, Opaque, Order, Placement, ProcessSpec, Protocol,

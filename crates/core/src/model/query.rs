@@ -45,6 +45,19 @@ impl ClusterState {
         self.environments.values().find(|e| e.project == project && e.name == environment)
     }
 
+    /// The name of the project that a deployment belongs to.
+    #[must_use]
+    pub fn project_of(&self, deployment: DeploymentId) -> Option<&str> {
+        self.project_of_environment(self.deployments.get(&deployment)?.environment)
+    }
+
+    /// The name of the project that an environment belongs to.
+    #[must_use]
+    pub fn project_of_environment(&self, environment: EnvironmentId) -> Option<&str> {
+        let project = self.environments.get(&environment)?.project;
+        self.projects.get(&project).map(|project| project.name.as_str())
+    }
+
     /// The deployment of an environment that has begun and not ended.
     #[must_use]
     pub fn live(&self, environment: EnvironmentId) -> Option<&Deployment> {

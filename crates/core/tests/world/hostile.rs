@@ -2,10 +2,10 @@
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use temps_core::command::{Action, Command, Observation};
+use temps_core::command::{Access, Action, Command, NewCode, Observation};
 use temps_core::model::{
-    Cause, Counts, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, InstanceId, Measured, NodeId, Phase,
-    ReleaseId, Seen, Times, Traffic,
+    Cause, Counts, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Grant, InstanceId, Measured, NodeId,
+    Opaque, PersonId, Phase, ReleaseId, Role, Seen, SessionId, Times, TokenId, Traffic,
 };
 
 fn number(rng: &mut StdRng) -> u64 {
@@ -18,7 +18,8 @@ fn number(rng: &mut StdRng) -> u64 {
 
 pub(crate) fn command(rng: &mut StdRng, revision: u64) -> Command {
     let (project, environment) = ("shop".to_owned(), "production".to_owned());
-    match rng.random_range(0..9) {
+    match rng.random_range(0..10) {
+        9 => Command::Access(access(rng)),
         8 => {
             let node = NodeId(number(rng));
             match rng.random_range(0..4) {
@@ -52,6 +53,25 @@ pub(crate) fn command(rng: &mut StdRng, revision: u64) -> Command {
             seq: number(rng),
             observations: (0..4).map(|_| observation(rng)).collect(),
         },
+    }
+}
+
+fn access(rng: &mut StdRng) -> Access {
+    let person = PersonId(number(rng));
+    let code = || NewCode { hash: "ab".to_owned(), ttl: u64::MAX };
+    let grant = || Grant::Projects([("shop".to_owned(), Role::Admin)].into());
+    match rng.random_range(0..8) {
+        0 => Access::RevokeToken { token: TokenId(number(rng)) },
+        1 => Access::AddPerson { name: format!("p{}", number(rng)), grant: grant(), code: code() },
+        2 => Access::SetPerson { person, grant: Some(grant()), disabled: Some(false), code: Some(code()) },
+        3 => Access::RemovePerson { person },
+        4 => Access::SetupCode(code()),
+        5 => {
+            let name = (number(rng) > 3).then(|| "eve".to_owned());
+            Access::Redeem { code: "ab".to_owned(), name, password: Opaque("x".to_owned()) }
+        }
+        6 => Access::SignIn { person, seen: number(rng), hash: "cd".to_owned() },
+        _ => Access::KeepSession { session: SessionId(number(rng)) },
     }
 }
 

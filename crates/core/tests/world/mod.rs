@@ -133,6 +133,8 @@ impl World {
             let mut same = before;
             same.index = self.state.index;
             same.clock = self.state.clock;
+            // That it was asked for is written down all the same.
+            same.audit = self.state.audit.clone();
             assert_eq!(same, self.state, "a refusal changed the state");
         }
         self.log.push(entry);

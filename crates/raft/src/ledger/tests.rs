@@ -162,11 +162,12 @@ async fn hostile_messages_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_printed_has_no_command_in_it() {
-    let command = Command::CreateToken {
+    let command = Command::CreateToken(temps_core::command::NewToken {
         name: "x".to_owned(),
         hash: "canary".to_owned(),
-        role: temps_core::model::Role::Admin,
-    };
+        grant: temps_core::model::Role::Admin.into(),
+        ttl: None,
+    });
     let entry = Entry { version: 1, clock: 0, wall: 0, key: None, by: "test".to_owned(), command };
     let stamped = Stamped(entry);
     assert!(!format!("{stamped} {stamped:?}").contains("canary"));

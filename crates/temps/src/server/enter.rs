@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use temps_core::command::{Command, NewNode};
+use temps_core::command::{Access, Command, NewCode, NewNode};
 use temps_core::model::NodeId;
 use temps_ledger::{Ledger, Proposal};
 use temps_raft::RaftLedger;
 use temps_wire::client;
 use temps_wire::identity::{NodeIdentity, pending_csr};
 use temps_wire::proto::{JoinRequest, JoinResponse};
-use temps_wire::token::{ApiToken, JoinToken};
+use temps_wire::token::{ApiToken, JoinToken, OnceCode};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -22,6 +22,8 @@ use crate::config::Config;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The number of the node that founds a cluster.
 const FOUNDER: NodeId = NodeId(1);
+/// How long the code for the first admin is valid, in milliseconds: a day, as nobody may look at once.
+const SETUP_TTL: u64 = 24 * 60 * 60 * 1_000;
 /// The pause between two tries to become a full member.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -99,6 +101,7 @@ pub(super) async fn found(node: &Node, entrance: &Entrance) -> Result<()> {
     };
     let found = Command::Found { domain: node.config.domain.clone(), token_hash: token.hash() };
     node.ledger.found("founder", found).await?.made()?;
+    let setup = setup_code(node).await?;
     let config = &node.config;
     let add = Command::AddNode(NewNode {
         name: config.name.clone(),
@@ -112,7 +115,24 @@ pub(super) async fn found(node: &Node, entrance: &Entrance) -> Result<()> {
     let proposal = Proposal { key: Some("founder".to_owned()), by: "founder".to_owned(), command: add };
     node.ledger.propose(proposal).await?.made()?;
     info!(token_file = %path.display(), "founded a cluster; the first token is in the file");
+    // Nowhere else, and never again: it lets one admin in and is void after its time.
+    info!(
+        code = setup.reveal(),
+        valid_for = temps_core::text::duration(SETUP_TTL),
+        "with this code somebody becomes the first admin and sets a password; `temps cluster setup-code` makes another one"
+    );
     Ok(())
+}
+
+/// The code with which the first admin sets a password. Made from the key of the CA, so that it is the same where
+/// the founding was interrupted, and lies nowhere.
+async fn setup_code(node: &Node) -> Result<OnceCode> {
+    let cluster = node.identity.ca_fingerprint()?;
+    let code = OnceCode::derived(cluster, node.identity.ca_key_pem.as_bytes(), "founder");
+    let command = Command::Access(Access::SetupCode(NewCode { hash: code.hash(), ttl: SETUP_TTL }));
+    let proposal = Proposal { key: Some("founder/setup-code".to_owned()), by: "founder".to_owned(), command };
+    node.ledger.propose(proposal).await?.made()?;
+    Ok(code)
 }
 
 /// Until this node is a full member it asks again; then it tells the cluster its addresses and version.

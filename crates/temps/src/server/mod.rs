@@ -228,6 +228,7 @@ impl Node {
             builder: running.builder,
             store: Arc::clone(&store),
             fetch: Arc::new(NodeFetch::new(Arc::clone(&ledger), self.peers.clone())),
+            door: Arc::default(),
             edge: link.reports(),
             boot: self.boot,
             labels: self.config.labels.clone(),

@@ -1,5 +1,7 @@
 //! A small cluster over real TLS and gRPC: it writes down what it is asked and answers from a script.
 
+pub(super) mod access;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -9,20 +11,23 @@ use temps_core::model::NodeId;
 use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::temps_server::{Temps, TempsServer};
 use temps_wire::proto::{
-    Accepted, Acme, AddDomainRequest, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest,
-    ClusterStatusResponse, CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse,
-    CreateProjectRequest, CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest,
-    Deployment, DeploymentDetail, DeploymentMetrics, DeploymentPreview, Domain, DomainChanged,
-    DrainNodeRequest, Event, EventId, ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest,
-    GetHistoryResponse, GetMetricsRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse,
-    InstanceStory, ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse,
-    ListNodesRequest, ListNodesResponse, ListProjectsRequest, ListProjectsResponse, ListVariablesRequest,
-    ListVariablesResponse, LogLine, LogsRequest, Maintenance, NodeChanged, NodeDetail, PauseRequest,
-    PromoteRequest, PutBundleResponse, Reached, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest,
-    ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest,
-    SetMaintenanceRequest, SetMaintenanceResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest,
-    StatusResponse, UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest,
-    WhoAmIRequest, WhoAmIResponse,
+    Accepted, Acme, AddDomainRequest, AddPersonRequest, BuildLogRequest, BundleChunk, CancelRequest,
+    ClusterStatusRequest, ClusterStatusResponse, CordonNodeRequest, CreateJoinTokenRequest,
+    CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse, CreateSetupCodeRequest,
+    CreateTokenRequest, CreateTokenResponse, DeployRequest, Deployment, DeploymentDetail, DeploymentMetrics,
+    DeploymentPreview, Domain, DomainChanged, DrainNodeRequest, Event, EventId, ExplainInstanceRequest,
+    GetDeploymentRequest, GetHistoryRequest, GetHistoryResponse, GetMetricsRequest, GetNodeRequest,
+    HasBundleRequest, HasBundleResponse, InstanceStory, ListAuditRequest, ListAuditResponse,
+    ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse,
+    ListNodesRequest, ListNodesResponse, ListPeopleRequest, ListPeopleResponse, ListProjectsRequest,
+    ListProjectsResponse, ListTokensRequest, ListTokensResponse, ListVariablesRequest, ListVariablesResponse,
+    LogLine, LogsRequest, Maintenance, NodeChanged, NodeDetail, PauseRequest, PeopleChanged, PersonCode,
+    PromoteRequest, PutBundleResponse, Reached, RemoveDomainRequest, RemoveNodeRequest, RemovePersonRequest,
+    ResolveImageRequest, ResolveImageResponse, ResumeRequest, RevokeTokenRequest, RollbackRequest,
+    ScaleRequest, ScaleResponse, SetAcmeRequest, SetMaintenanceRequest, SetMaintenanceResponse,
+    SetPersonRequest, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
+    UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest,
+    WhoAmIResponse,
 };
 use temps_wire::serve::serve;
 use temps_wire::token::ApiToken;
@@ -57,6 +62,7 @@ pub(super) struct Town {
     pub(super) removals: Vec<RemoveNodeRequest>,
     pub(super) domains: Vec<AddDomainRequest>,
     pub(super) acme: Option<SetAcmeRequest>,
+    pub(super) access: access::Access,
     pub(super) maintenance: Option<Maintenance>,
     /// What edges counted over time, and what of that was asked for.
     pub(super) history: GetHistoryResponse,
@@ -180,6 +186,7 @@ impl Temps for Node {
             name: "ada".to_owned(),
             role: "admin".to_owned(),
             node: "n1".to_owned(),
+            ..WhoAmIResponse::default()
         }))
     }
 
@@ -363,8 +370,39 @@ impl Temps for Node {
     }
 
     async fn create_token(&self, request: Request<CreateTokenRequest>) -> Answer<CreateTokenResponse> {
-        drop(self.change("create_token", &request)?);
-        Ok(Response::new(CreateTokenResponse { token: "temps1.x.y".to_owned() }))
+        self.creates_token(request)
+    }
+
+    async fn list_tokens(&self, request: Request<ListTokensRequest>) -> Answer<ListTokensResponse> {
+        self.lists_tokens(&request)
+    }
+
+    async fn revoke_token(&self, request: Request<RevokeTokenRequest>) -> Answer<PeopleChanged> {
+        self.revokes_token(request)
+    }
+
+    async fn add_person(&self, request: Request<AddPersonRequest>) -> Answer<PersonCode> {
+        self.adds_person(request)
+    }
+
+    async fn list_people(&self, request: Request<ListPeopleRequest>) -> Answer<ListPeopleResponse> {
+        self.lists_people(&request)
+    }
+
+    async fn set_person(&self, request: Request<SetPersonRequest>) -> Answer<PersonCode> {
+        self.sets_person(request)
+    }
+
+    async fn remove_person(&self, request: Request<RemovePersonRequest>) -> Answer<PeopleChanged> {
+        self.removes_person(request)
+    }
+
+    async fn create_setup_code(&self, request: Request<CreateSetupCodeRequest>) -> Answer<PersonCode> {
+        self.makes_setup_code(request)
+    }
+
+    async fn list_audit(&self, request: Request<ListAuditRequest>) -> Answer<ListAuditResponse> {
+        self.lists_audit(&request)
     }
 
     async fn get_node(&self, request: Request<GetNodeRequest>) -> Answer<NodeDetail> {
