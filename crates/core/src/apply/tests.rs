@@ -12,6 +12,7 @@ use crate::model::{
 mod containers;
 mod domains;
 mod nodes;
+mod notify;
 
 struct Cluster {
     state: ClusterState,

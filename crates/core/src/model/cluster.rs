@@ -12,6 +12,7 @@ use super::id::{
 };
 use super::instance::Instance;
 use super::maintenance::Maintenance;
+use super::notify::Notifications;
 use super::spec::{Spec, Variables};
 use super::tls::Tls;
 use crate::command::Receipt;
@@ -217,8 +218,9 @@ pub struct ClusterState {
     pub join_tokens: BTreeMap<TokenId, JoinToken>,
     /// Everything that happened, of kept deployments and recently.
     pub events: BTreeMap<EventId, Event>,
-    /// Notices up to this event were sent.
-    pub noticed: EventId,
+    /// To whom notices go, and those that are on their way.
+    #[serde(default)]
+    pub notifications: Notifications,
     /// Answers by idempotency key, the newest [`crate::apply::KEYS_KEPT`].
     pub answered: BTreeMap<String, Receipt>,
     /// Idempotency keys by log index, oldest first.

@@ -55,6 +55,11 @@ id!(
     "c"
 );
 id!(
+    /// Somebody who is told what happens; shown as `ch3`.
+    ChannelId,
+    "ch"
+);
+id!(
     /// An API token or a join token.
     TokenId,
     "t"

@@ -10,6 +10,7 @@ mod finding;
 mod id;
 mod instance;
 mod maintenance;
+mod notify;
 mod query;
 mod reason;
 mod spec;
@@ -26,11 +27,15 @@ pub use event::{Event, EventId, What};
 pub use evidence::{Allowed, Evidence, MILLION, Pair, Score, Second, Share};
 pub use finding::{Finding, Verdict, percent};
 pub use id::{
-    CertificateId, DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId, ReleaseId,
-    TokenId,
+    CertificateId, ChannelId, DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ProjectId,
+    ReleaseId, TokenId,
 };
 pub use instance::{Endpoint, Exit, Instance, Seen, Want};
 pub use maintenance::Maintenance;
+pub use notify::{
+    Channel, ChannelSecret, GIVE_UP, MailSecurity, Mishap, Notice, Notifications, Outcome, PENDING_MAX,
+    Receiver, Sent, Tested, Topic,
+};
 pub use reason::{Reason, Story, Told};
 pub use spec::{
     CanaryStep, DEFAULT_PORT, DeployRules, Health, Https, Opaque, Order, Placement, ProcessSpec, Protocol,
