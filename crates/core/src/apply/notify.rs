@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use super::{Answer, Change, done, invalid, not_found, unchanged};
 use crate::command::{Attempt, NewChannel, NotTold, Notify, Rejection};
 use crate::model::{
-    Channel, ChannelId, Event, EventId, GIVE_UP, Mishap, NodeId, NodeStatus, Notice, PENDING_MAX, Receiver,
-    Sent, Tested, Topic, What,
+    Channel, ChannelId, Event, EventId, GIVE_UP, MailSecurity, Mishap, NodeId, NodeStatus, Notice,
+    PENDING_MAX, Receiver, Sent, Tested, Topic, What,
 };
 use crate::{domains, notices};
 
@@ -275,7 +275,12 @@ fn check(new: &NewChannel) -> Result<(), Rejection> {
     let texts: Vec<&String> = match receiver {
         Receiver::Slack { host, channel } => [host].into_iter().chain(channel).collect(),
         Receiver::Webhook { host } => vec![host],
-        Receiver::Email { host, port, user, from, to, .. } => {
+        Receiver::Email { host, port, user, from, to, security } => {
+            if *security == MailSecurity::None && user.is_some() {
+                return Err(invalid(
+                    "without TLS everybody on the way could read the password; use starttls or tls, or leave user and password out",
+                ));
+            }
             if *port == 0 {
                 return Err(invalid("the mail server must have a port from 1 to 65535"));
             }
