@@ -5,25 +5,29 @@
 use temps_core::model::Role;
 use temps_wire::proto::temps_server::Temps;
 use temps_wire::proto::{
-    Accepted, AddDomainRequest, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest,
-    ClusterStatusResponse, CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse,
-    CreateProjectRequest, CreateProjectResponse, CreateTokenRequest, CreateTokenResponse, DeployRequest,
-    DeploymentDetail, DeploymentMetrics, DeploymentPreview, DomainChanged, DrainNodeRequest, Event,
-    ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
-    HasBundleResponse, InstanceStory, ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest,
-    ListDomainsResponse, ListNodesRequest, ListNodesResponse, ListProjectsRequest, ListProjectsResponse,
-    ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, NodeChanged, NodeDetail, PauseRequest,
-    PromoteRequest, PutBundleResponse, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest,
-    ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest,
-    SetMaintenanceRequest, SetMaintenanceResponse, SetVariablesRequest, SetVariablesResponse, StatusRequest,
-    StatusResponse, UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest,
-    WhoAmIRequest, WhoAmIResponse,
+    Accepted, AddDomainRequest, AddNotificationRequest, AddNotificationResponse, BuildLogRequest,
+    BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse, CordonNodeRequest,
+    CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse,
+    CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail, DeploymentMetrics,
+    DeploymentPreview, DomainChanged, DrainNodeRequest, Event, ExplainInstanceRequest, GetDeploymentRequest,
+    GetMetricsRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse, InstanceStory,
+    ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse,
+    ListNodesRequest, ListNodesResponse, ListNotificationsRequest, ListNotificationsResponse,
+    ListProjectsRequest, ListProjectsResponse, ListVariablesRequest, ListVariablesResponse, LogLine,
+    LogsRequest, NodeChanged, NodeDetail, PauseRequest, PromoteRequest, PutBundleResponse,
+    RemoveDomainRequest, RemoveNodeRequest, RemoveNotificationRequest, RemoveNotificationResponse,
+    ResolveImageRequest, ResolveImageResponse, ResumeRequest, RollbackRequest, ScaleRequest, ScaleResponse,
+    SetAcmeRequest, SetMaintenanceRequest, SetMaintenanceResponse, SetVariablesRequest, SetVariablesResponse,
+    StatusRequest, StatusResponse, TestNotificationRequest, TestNotificationResponse, UncordonNodeRequest,
+    VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::caller::Claim;
 use crate::desk::{Desk, Lines};
-use crate::{build_log, bundles, changes, domains, images, logs, metrics, nodes, reads, story, watch};
+use crate::{
+    build_log, bundles, changes, domains, images, logs, metrics, nodes, notifications, reads, story, watch,
+};
 
 macro_rules! operations {
     ($($operation:ident: $asked:ty => $answer:ty, $role:ident, $what:literal, $handler:path;)*) => {
@@ -84,6 +88,10 @@ operations! {
     // It connects to wherever the name points.
     verify_domain: VerifyDomainRequest => VerifyDomainResponse, Deployer, "verifying a domain", domains::verify;
     set_acme: SetAcmeRequest => DomainChanged, Admin, "setting where certificates are ordered", domains::set_acme;
+    add_notification: AddNotificationRequest => AddNotificationResponse, Admin, "adding a notification", notifications::add;
+    list_notifications: ListNotificationsRequest => ListNotificationsResponse, Viewer, "reading", notifications::list;
+    test_notification: TestNotificationRequest => TestNotificationResponse, Admin, "testing a notification", notifications::test;
+    remove_notification: RemoveNotificationRequest => RemoveNotificationResponse, Admin, "removing a notification", notifications::remove;
     get_node: GetNodeRequest => NodeDetail, Viewer, "reading", nodes::get_node;
     cordon_node: CordonNodeRequest => NodeChanged, Admin, "cordoning a node", nodes::cordon;
     uncordon_node: UncordonNodeRequest => NodeChanged, Admin, "uncordoning a node", nodes::uncordon;

@@ -7,6 +7,7 @@ mod join;
 mod logs;
 mod memory;
 mod nodes;
+mod notifications;
 mod peer;
 mod quorum;
 mod roles;

@@ -28,32 +28,47 @@ macro_rules! shows {
 
 shows! {
     AddDomainRequest { project, environment, name, certificate }
+    AddNotificationResponse {}
     ArtifactChunk { digest, bytes }
     BundleChunk { digest, bytes }
     CreateJoinTokenResponse {}
     CreateTokenResponse {}
     DeployRequest { project, environment, supersede }
+    EmailReceiver { host, port, security, user, from, to }
     JoinRequest { name, control, edge_peer, edge_http, version }
     JoinResponse { node }
     ListVariablesResponse {}
     ProposeRequest { key, by }
     RaftMessage { kind }
     SetVariablesRequest { project, environment, remove }
+    SlackReceiver { channel }
+    WebhookReceiver {}
 }
 
 #[cfg(test)]
 mod tests {
+    use super::add_notification_request::Receiver;
     use super::{
-        AddDomainRequest, CreateTokenResponse, DeployRequest, JoinResponse, ProposeRequest,
-        SetVariablesRequest,
+        AddDomainRequest, AddNotificationRequest, AddNotificationResponse, CreateTokenResponse,
+        DeployRequest, EmailReceiver, JoinResponse, ProposeRequest, SetVariablesRequest, SlackReceiver,
+        WebhookReceiver,
     };
 
     #[test]
     fn secrets_never_print() {
         let canary = || "CANARY".to_owned();
         let set = [("NAME".to_owned(), canary())].into();
+        let webhook = Receiver::Webhook(WebhookReceiver { url: canary(), signing_secret: canary() });
         let printed = [
             format!("{:?}", AddDomainRequest { key: canary(), ..AddDomainRequest::default() }),
+            format!("{:?}", SlackReceiver { url: canary(), ..SlackReceiver::default() }),
+            format!("{:?}", EmailReceiver { password: canary(), ..EmailReceiver::default() }),
+            format!(
+                "{:?}",
+                AddNotificationRequest { receiver: Some(webhook), ..AddNotificationRequest::default() }
+            ),
+            format!("{:?}", WebhookReceiver { url: canary(), signing_secret: canary() }),
+            format!("{:?}", AddNotificationResponse { signing_secret: canary() }),
             format!("{:?}", CreateTokenResponse { token: canary() }),
             format!("{:?}", JoinResponse { ca_key: canary(), ..JoinResponse::default() }),
             format!("{:?}", SetVariablesRequest { set, ..SetVariablesRequest::default() }),

@@ -3,13 +3,15 @@ use temps_core::model::Role;
 use temps_wire::client::{Api, Client, ClientError};
 use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::{
-    AddDomainRequest, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, CordonNodeRequest,
-    CreateJoinTokenRequest, CreateProjectRequest, CreateTokenRequest, DeployRequest, DrainNodeRequest,
-    ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
-    ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest,
-    LogsRequest, PauseRequest, PromoteRequest, RemoveDomainRequest, RemoveNodeRequest, ResolveImageRequest,
-    ResumeRequest, RollbackRequest, ScaleRequest, SetAcmeRequest, SetMaintenanceRequest, SetVariablesRequest,
-    StatusRequest, UncordonNodeRequest, VerifyDomainRequest, WatchDeploymentRequest, WhoAmIRequest,
+    AddDomainRequest, AddNotificationRequest, BuildLogRequest, BundleChunk, CancelRequest,
+    ClusterStatusRequest, CordonNodeRequest, CreateJoinTokenRequest, CreateProjectRequest,
+    CreateTokenRequest, DeployRequest, DrainNodeRequest, ExplainInstanceRequest, GetDeploymentRequest,
+    GetMetricsRequest, GetNodeRequest, HasBundleRequest, ListDeploymentsRequest, ListDomainsRequest,
+    ListNodesRequest, ListNotificationsRequest, ListProjectsRequest, ListVariablesRequest, LogsRequest,
+    PauseRequest, PromoteRequest, RemoveDomainRequest, RemoveNodeRequest, RemoveNotificationRequest,
+    ResolveImageRequest, ResumeRequest, RollbackRequest, ScaleRequest, SetAcmeRequest, SetMaintenanceRequest,
+    SetVariablesRequest, StatusRequest, TestNotificationRequest, UncordonNodeRequest, VerifyDomainRequest,
+    WatchDeploymentRequest, WhoAmIRequest,
 };
 use temps_wire::token::ApiToken;
 use tonic::{Response, Status};
@@ -62,6 +64,12 @@ async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
         "remove_domain" => answered(api.remove_domain(RemoveDomainRequest::default()).await),
         "verify_domain" => answered(api.verify_domain(VerifyDomainRequest::default()).await),
         "set_acme" => answered(api.set_acme(SetAcmeRequest::default()).await),
+        "add_notification" => answered(api.add_notification(AddNotificationRequest::default()).await),
+        "list_notifications" => answered(api.list_notifications(ListNotificationsRequest {}).await),
+        "test_notification" => answered(api.test_notification(TestNotificationRequest::default()).await),
+        "remove_notification" => {
+            answered(api.remove_notification(RemoveNotificationRequest::default()).await)
+        }
         other => panic!("the operation {other} is not asked for here"),
     }
 }

@@ -13,6 +13,7 @@ mod logs;
 mod maintenance;
 mod metrics;
 mod nodes;
+mod notifications;
 mod projects;
 mod scale;
 mod status;
@@ -67,6 +68,9 @@ pub enum Words {
     /// Give applications names, and certificates for them
     #[command(subcommand, visible_alias = "domain")]
     Domains(domains::Domains),
+    /// Have people and programs told what happens
+    #[command(subcommand, visible_alias = "notification")]
+    Notifications(notifications::Notifications),
     /// Look at the machines of the cluster
     #[command(subcommand, visible_alias = "node")]
     Nodes(nodes::Nodes),
@@ -150,6 +154,7 @@ impl Desk {
             Words::Env(args) => env::run(self, args).await,
             Words::Maintenance(args) => maintenance::run(self, args).await,
             Words::Domains(args) => domains::run(self, args).await,
+            Words::Notifications(args) => notifications::run(self, args).await,
             Words::Nodes(args) => nodes::run(self, args).await,
             Words::Cluster(args) => cluster::run(self, args).await,
             Words::Tokens(args) => tokens::run(self, args).await,
