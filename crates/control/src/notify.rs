@@ -41,11 +41,11 @@ const AGAIN_MAX: Millis = 10 * 60 * 1_000;
 
 /// Opens the secrets of channels, which the log knows sealed alone.
 pub trait ChannelKeys: Send + Sync + 'static {
-    /// The secret of a channel.
+    /// The secret of a channel, a [`ChannelSecret`] as JSON.
     ///
     /// # Errors
     /// Why it cannot be opened.
-    fn open(&self, sealed: &Opaque) -> Result<ChannelSecret, String>;
+    fn open_channel(&self, sealed: &Opaque) -> Result<String, String>;
 }
 
 /// Why a notice did not arrive.
@@ -217,7 +217,10 @@ struct Errand {
 impl Errand {
     async fn run(self) -> Option<NotTold> {
         let name = &self.channel.name;
-        let secret = match self.keys.open(&self.channel.secret) {
+        let opened = self.keys.open_channel(&self.channel.secret).and_then(|text| {
+            serde_json::from_str(&text).map_err(|_| "its secret is damaged; add it again".to_owned())
+        });
+        let secret: ChannelSecret = match opened {
             Ok(secret) => secret,
             Err(why) => return Some(self.failed(Unsent::of(why), &ChannelSecret::default())),
         };

@@ -3,6 +3,7 @@
 mod domains;
 mod drain;
 mod edges;
+mod notifications;
 mod remove;
 
 use std::process::ExitCode;
@@ -23,6 +24,8 @@ fn main() -> ExitCode {
         ("a_given_certificate_is_shown_by_every_node", domains::given),
         ("maintenance_answers_in_place_of_an_application", domains::maintenance),
         ("a_name_is_verified_and_belongs_to_one_environment", domains::verified),
+        ("notices_arrive_whoever_leads_and_a_dead_receiver_delays_nobody", notifications::told),
+        ("notices_arrive_by_mail", notifications::mailed),
         ("the_leaders_node_is_removed", remove::leading),
     ])
 }

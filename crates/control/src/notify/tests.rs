@@ -28,8 +28,8 @@ const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 struct Open;
 
 impl ChannelKeys for Open {
-    fn open(&self, sealed: &Opaque) -> Result<ChannelSecret, String> {
-        serde_json::from_str(&sealed.0).map_err(|why| why.to_string())
+    fn open_channel(&self, sealed: &Opaque) -> Result<String, String> {
+        Ok(sealed.0.clone())
     }
 }
 
