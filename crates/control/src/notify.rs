@@ -152,14 +152,14 @@ impl Notifier {
         let now = self.ledger.now();
         let mut wait = EVERY;
         for (id, channel) in &state.notifications.channels {
-            if self.busy.contains(id) {
+            if self.busy.contains(id) || channel.pending.is_empty() {
                 continue;
             }
-            let Some((event, notice)) = next(&state, channel) else { continue };
             if channel.retry_at > now {
                 wait = wait.min(Duration::from_millis(channel.retry_at - now));
                 continue;
             }
+            let Some((event, notice)) = next(&state, channel) else { continue };
             self.busy.insert(*id);
             let errand = Errand {
                 ledger: Arc::clone(&self.ledger),

@@ -78,8 +78,8 @@ impl Change<'_> {
 
     pub(super) fn remove_channel(&mut self, name: &str) -> Answer {
         let id = self.channel_named(name)?;
-        self.state.notifications.channels.remove(&id);
-        self.forget_told();
+        let removed = self.state.notifications.channels.remove(&id);
+        self.forget(removed.map(|channel| channel.pending.into_keys().collect()).unwrap_or_default());
         done()
     }
 
@@ -128,24 +128,24 @@ impl Change<'_> {
 
     /// Drops the oldest of what waits for a channel where that is too much.
     fn bound(&mut self, id: ChannelId) {
-        let mut dropped = false;
+        let mut dropped = Vec::new();
         if let Some(channel) = self.state.notifications.channels.get_mut(&id) {
             while channel.pending.len() > PENDING_MAX {
-                channel.pending.pop_first();
+                dropped.extend(channel.pending.pop_first().map(|(id, _)| id));
                 channel.dropped = channel.dropped.saturating_add(1);
-                dropped = true;
             }
         }
-        if dropped {
-            self.forget_told();
-        }
+        self.forget(dropped);
     }
 
-    /// Forgets notices that nobody has still to be told.
-    fn forget_told(&mut self) {
+    /// Forgets those of these notices that nobody has still to be told.
+    fn forget(&mut self, ids: Vec<EventId>) {
         let all = &mut self.state.notifications;
-        let waits = |id: &EventId| all.channels.values().any(|channel| channel.pending.contains_key(id));
-        all.notices.retain(|id, _| waits(id));
+        for id in ids {
+            if !all.channels.values().any(|channel| channel.pending.contains_key(&id)) {
+                all.notices.remove(&id);
+            }
+        }
     }
 
     pub(super) fn notify(&mut self, notify: &Notify) -> Answer {
@@ -198,11 +198,7 @@ impl Change<'_> {
         for id in &over {
             channel.pending.remove(id);
         }
-        for id in over {
-            if !all.channels.values().any(|channel| channel.pending.contains_key(&id)) {
-                all.notices.remove(&id);
-            }
-        }
+        self.forget(over);
         true
     }
 

@@ -97,10 +97,11 @@ impl Hook {
                 tokio::spawn(async move {
                     match tls {
                         None => serve(stream, shared).await,
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => serve(stream, shared).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, shared).await;
+                            }
+                        }
                     }
                 });
             }
