@@ -103,5 +103,7 @@ fn at(wall: Millis) -> SystemTime {
 /// As the server tells it, on one line.
 fn told(host: &str, error: &Error) -> String {
     let text: String = error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    // The library says it of the connection and of what is below it.
+    let text = text.replace("Connection error: Connection error: ", "Connection error: ");
     format!("mail server {host}: {text}")
 }
