@@ -7,17 +7,23 @@ use std::path::Path;
 const JSON: &str = "#[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]\n\
                     #[serde(default, deny_unknown_fields)]";
 
+/// What a choice between messages has.
+const CHOICE: &str = "#[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]\n\
+                      #[serde(rename_all = \"snake_case\", deny_unknown_fields)]";
+
 /// Messages with bytes that are not for people; the HTTP API has other ways to send what they carry.
 const BINARY: [&str; 2] = ["BundleChunk", "DeployRequest"];
 
 /// Messages that carry secrets, or bytes of others that do; their `Debug` is written in `src/proto.rs`.
-const SECRET: [&str; 13] = [
+const SECRET: [&str; 17] = [
     ".temps.v1.AddDomainRequest",
+    ".temps.v1.AddNotificationResponse",
     ".temps.v1.ArtifactChunk",
     ".temps.v1.BundleChunk",
     ".temps.v1.CreateJoinTokenResponse",
     ".temps.v1.CreateTokenResponse",
     ".temps.v1.DeployRequest",
+    ".temps.v1.EmailReceiver",
     ".temps.v1.JoinRequest",
     ".temps.v1.JoinResponse",
     ".temps.v1.ListVariablesResponse",
@@ -25,11 +31,13 @@ const SECRET: [&str; 13] = [
     ".temps.v1.ProposeRequest",
     ".temps.v1.RaftMessage",
     ".temps.v1.SetVariablesRequest",
+    ".temps.v1.SlackReceiver",
+    ".temps.v1.WebhookReceiver",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let files = ["api", "domains", "history", "metrics", "peer", "people"]
+    let files = ["api", "domains", "history", "metrics", "notifications", "peer", "people"]
         .map(|name| root.join(format!("temps/v1/{name}.proto")));
     for file in &files {
         rerun_if_changed(file)?;
@@ -39,6 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".temps.v1")
         .btree_map(".temps.v1")
         .skip_debug(SECRET)
+        .type_attribute(".temps.v1.AddNotificationRequest.receiver", CHOICE)
         .field_attribute(
             ".temps.v1.LogLine.text",
             "#[serde(with = \"crate::text\")] #[schema(value_type = String, default = \"\")]",

@@ -20,6 +20,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod nodes;
+mod notifications;
 mod operations;
 pub mod parts;
 mod peer;

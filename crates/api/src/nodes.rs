@@ -106,6 +106,8 @@ fn is_about(event: &Event, id: NodeId) -> bool {
         &event.what,
         What::NodeJoined { node }
             | What::NodeLost { node }
+            | What::QuorumAtRisk { node, .. }
+            | What::DiskLow { node, .. }
             | What::NodeReturned { node }
             | What::NodeCordoned { node, .. }
             | What::NodeUncordoned { node, .. }

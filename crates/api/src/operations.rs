@@ -5,22 +5,24 @@
 use temps_core::model::Role;
 use temps_wire::proto::temps_server::Temps;
 use temps_wire::proto::{
-    Accepted, AddDomainRequest, AddPersonRequest, BuildLogRequest, BundleChunk, CancelRequest,
-    ClusterStatusRequest, ClusterStatusResponse, CordonNodeRequest, CreateJoinTokenRequest,
-    CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse, CreateSetupCodeRequest,
-    CreateTokenRequest, CreateTokenResponse, DeployRequest, DeploymentDetail, DeploymentMetrics,
-    DeploymentPreview, DomainChanged, DrainNodeRequest, Event, ExplainInstanceRequest, GetDeploymentRequest,
-    GetHistoryRequest, GetHistoryResponse, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
-    HasBundleResponse, InstanceStory, ListAuditRequest, ListAuditResponse, ListDeploymentsRequest,
-    ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse,
+    Accepted, AddDomainRequest, AddNotificationRequest, AddNotificationResponse, AddPersonRequest,
+    BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
+    CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
+    CreateProjectResponse, CreateSetupCodeRequest, CreateTokenRequest, CreateTokenResponse, DeployRequest,
+    DeploymentDetail, DeploymentMetrics, DeploymentPreview, DomainChanged, DrainNodeRequest, Event,
+    ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest, GetHistoryResponse, GetMetricsRequest,
+    GetNodeRequest, HasBundleRequest, HasBundleResponse, InstanceStory, ListAuditRequest, ListAuditResponse,
+    ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse,
+    ListNodesRequest, ListNodesResponse, ListNotificationsRequest, ListNotificationsResponse,
     ListPeopleRequest, ListPeopleResponse, ListProjectsRequest, ListProjectsResponse, ListTokensRequest,
     ListTokensResponse, ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, NodeChanged,
     NodeDetail, PauseRequest, PeopleChanged, PersonCode, PromoteRequest, PutBundleResponse,
-    RemoveDomainRequest, RemoveNodeRequest, RemovePersonRequest, ResolveImageRequest, ResolveImageResponse,
-    ResumeRequest, RevokeTokenRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest,
-    SetMaintenanceRequest, SetMaintenanceResponse, SetPersonRequest, SetVariablesRequest,
-    SetVariablesResponse, StatusRequest, StatusResponse, UncordonNodeRequest, VerifyDomainRequest,
-    VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    RemoveDomainRequest, RemoveNodeRequest, RemoveNotificationRequest, RemoveNotificationResponse,
+    RemovePersonRequest, ResolveImageRequest, ResolveImageResponse, ResumeRequest, RevokeTokenRequest,
+    RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest, SetMaintenanceRequest,
+    SetMaintenanceResponse, SetPersonRequest, SetVariablesRequest, SetVariablesResponse, StatusRequest,
+    StatusResponse, TestNotificationRequest, TestNotificationResponse, UncordonNodeRequest,
+    VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -28,8 +30,8 @@ use crate::caller::{Caller, Claim};
 use crate::desk::{Answer, Desk, Lines};
 use crate::permit::Scope::{self, Anywhere, Cluster, Deployment, Domain, Instance, Listing, Project};
 use crate::{
-    audit, build_log, bundles, changes, domains, history, images, logs, metrics, nodes, people, reads, story,
-    watch,
+    audit, build_log, bundles, changes, domains, history, images, logs, metrics, nodes, notifications,
+    people, reads, story, watch,
 };
 
 macro_rules! operations {
@@ -120,6 +122,10 @@ operations! {
     // It connects to wherever the name points.
     verify_domain: VerifyDomainRequest => VerifyDomainResponse, Deployer, |r| Domain(&r.name), "verifying a domain", domains::verify;
     set_acme: SetAcmeRequest => DomainChanged, Admin, |_| Cluster, "setting where certificates are ordered", domains::set_acme;
+    add_notification: AddNotificationRequest => AddNotificationResponse, Admin, |_| Cluster, "adding a notification", notifications::add;
+    list_notifications: ListNotificationsRequest => ListNotificationsResponse, Viewer, |_| Cluster, "reading", notifications::list;
+    test_notification: TestNotificationRequest => TestNotificationResponse, Admin, |_| Cluster, "testing a notification", notifications::test;
+    remove_notification: RemoveNotificationRequest => RemoveNotificationResponse, Admin, |_| Cluster, "removing a notification", notifications::remove;
     get_node: GetNodeRequest => NodeDetail, Viewer, |_| Cluster, "reading", nodes::get_node;
     cordon_node: CordonNodeRequest => NodeChanged, Admin, |_| Cluster, "cordoning a node", nodes::cordon;
     uncordon_node: UncordonNodeRequest => NodeChanged, Admin, |_| Cluster, "uncordoning a node", nodes::uncordon;

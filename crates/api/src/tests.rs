@@ -9,6 +9,7 @@ mod join;
 mod logs;
 mod memory;
 mod nodes;
+mod notifications;
 mod peer;
 mod people;
 mod quorum;

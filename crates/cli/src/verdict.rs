@@ -1,8 +1,9 @@
 //! What is said when a deployment has ended: one sentence where it is live, and where it is not,
 //! everything that a person needs to find out why.
 
-use temps_core::model::{Phase, RELEASE_PROCESS};
+use temps_core::model::Phase;
 use temps_core::text;
+use temps_core::verdict::{self, Stage, Subject};
 use temps_wire::proto::{Deployment, DeploymentDetail, Instance};
 
 use crate::exit::phase_of;
@@ -48,8 +49,20 @@ pub(crate) fn headline_of(d: &Deployment) -> String {
 
 /// `Deployment #42 of my-app (production)`.
 fn subject(d: &Deployment) -> String {
-    let kind = if d.kind == "rollback" { "Rollback" } else { "Deployment" };
-    format!("{kind} #{} of {} ({})", d.number, escape(&d.project), escape(&d.environment))
+    told(d, &escape(&d.project), &escape(&d.environment)).text()
+}
+
+/// In the words that notices have, too.
+fn told<'a>(d: &Deployment, project: &'a str, environment: &'a str) -> Subject<'a> {
+    Subject {
+        word: if d.kind == "rollback" { "Rollback" } else { "Deployment" },
+        number: d.number,
+        project,
+        environment,
+        release: d.release,
+        from_release: d.from_release,
+        phase: phase_of(&d.phase),
+    }
 }
 
 fn success(d: &Deployment) -> String {
@@ -63,27 +76,8 @@ fn success(d: &Deployment) -> String {
 
 /// `1204 requests meanwhile, 0 failed, 3 answered 5xx by the application.`
 fn traffic(d: &Deployment) -> Option<String> {
-    let requests = d.requests?;
-    let word = if requests == 1 { "request" } else { "requests" };
-    let mut line = format!("{requests} {word} meanwhile, {} failed", d.platform_errors.unwrap_or_default());
-    if let Some(errors) = d.app_errors.filter(|n| *n > 0) {
-        line.push_str(&format!(", {errors} answered 5xx by the application"));
-    }
-    line.push('.');
-    Some(line)
-}
-
-/// How far a deployment had come when it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// Its image was being made: nothing that runs was touched.
-    Building,
-    /// Its release command ran: no instance of it was started.
-    Releasing,
-    /// Instances were replaced.
-    Replacing,
-    /// All were, and its release command or what that waited for failed.
-    Last,
+    let failed = d.platform_errors.unwrap_or_default();
+    Some(verdict::traffic(d.requests?, failed, d.app_errors.unwrap_or_default()))
 }
 
 fn stage(detail: &DeploymentDetail) -> Stage {
@@ -102,7 +96,9 @@ fn stage(detail: &DeploymentDetail) -> Stage {
 
 fn failure(detail: &DeploymentDetail, d: &Deployment) -> String {
     let stage = stage(detail);
-    let mut lines = vec![headline(d, stage), String::new()];
+    let (project, environment) = (escape(&d.project), escape(&d.environment));
+    let subject = told(d, &project, &environment);
+    let mut lines = vec![subject.failure(stage), String::new()];
     let mut fact = |name: &str, value: &str| {
         if !value.is_empty() {
             lines.push(format!("  {name:<9} {}", escape(value)));
@@ -129,47 +125,10 @@ fn failure(detail: &DeploymentDetail, d: &Deployment) -> String {
         lines.extend(tail.iter().map(|line| format!("    | {}", escape(line))));
     }
     lines.push(String::new());
-    let (number, target) = (d.number, format!("-p {} -e {}", escape(&d.project), escape(&d.environment)));
-    let next = match stage {
-        Stage::Building => {
-            [format!("temps deployments logs {number}"), format!("temps deployments timeline {number}")]
-        }
-        Stage::Releasing | Stage::Last => [
-            format!("temps logs {target} --process {RELEASE_PROCESS}"),
-            format!("temps deployments timeline {number}"),
-        ],
-        Stage::Replacing => [format!("temps deployments timeline {number}"), format!("temps logs {target}")],
-    };
-    let [first, second] = next;
+    let [first, second] = subject.next(stage);
     lines.push(format!("  {:<9} {first}", "Next"));
     lines.push(format!("  {:<9} {second}", ""));
     lines.join("\n")
-}
-
-fn headline(d: &Deployment, stage: Stage) -> String {
-    let subject = subject(d);
-    let failed = match (phase_of(&d.phase), stage) {
-        (_, Stage::Last) => {
-            return format!("{subject} failed in its last step; its release r{} stays.", d.release);
-        }
-        (Some(Phase::Cancelled), _) | (_, Stage::Replacing) => None,
-        (_, Stage::Building) => Some("failed to build"),
-        (_, Stage::Releasing) => Some("failed in its release command"),
-    };
-    if let Some(failed) = failed {
-        return match d.from_release {
-            Some(from) => format!("{subject} {failed}; r{from} is live as before."),
-            None => format!("{subject} {failed}; there is no release before it."),
-        };
-    }
-    match (phase_of(&d.phase), d.from_release) {
-        (Some(Phase::RolledBack), Some(from)) => format!("{subject} failed and was rolled back to r{from}."),
-        (Some(Phase::RolledBack), None) => format!("{subject} failed and was rolled back."),
-        (Some(Phase::Cancelled), Some(from)) => format!("{subject} was cancelled and went back to r{from}."),
-        (Some(Phase::Cancelled), None) => format!("{subject} was cancelled."),
-        (_, Some(_)) => format!("{subject} failed and could not be rolled back."),
-        (_, None) => format!("{subject} failed; there was no release to go back to."),
-    }
 }
 
 /// What serves after all.

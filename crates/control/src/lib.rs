@@ -1,4 +1,4 @@
-//! The leader's duties: run the planner, decide which nodes count, and order certificates.
+//! The leader's duties: run the planner, decide which nodes count, order certificates, and tell people.
 //!
 //! What a plan contains is not known here, nor what runs on a node. A deposed leader is harmless:
 //! its plans carry the revision they were made on and are refused.
@@ -6,8 +6,10 @@
 mod acme;
 mod certify;
 mod lease;
+mod notify;
 
 pub use certify::{Certifier, Vault};
+pub use notify::{ChannelKeys, Notifier};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,19 +2,23 @@
 
 mod access;
 mod answer;
+mod join;
+mod notify;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Acme, Artifact, Cause, Certificate, CertificateId, DeploymentId, Endpoint, EnvironmentId, EventId, Exit,
-    Index, InstanceId, Maintenance, Measured, Millis, NodeFacts, NodeId, Opaque, Past, Phase, Reason,
-    ReleaseId, Seen, Source, Spec, Variables,
+    Acme, Artifact, Cause, Certificate, CertificateId, DeploymentId, Endpoint, EnvironmentId, Exit, Index,
+    InstanceId, Maintenance, Measured, Millis, NodeFacts, NodeId, Opaque, Past, Phase, Reason, ReleaseId,
+    Seen, Source, Spec, Variables,
 };
 
 pub use access::{Access, NewCode, NewToken};
 pub use answer::{Made, Outcome, Receipt, Rejection};
+pub use join::NewNode;
+pub use notify::{Attempt, NewChannel, NotTold, Notify};
 
 /// The format version of [`Entry`]; a node refuses entries of a newer one.
 pub const ENTRY_VERSION: u16 = 6;
@@ -183,6 +187,18 @@ pub enum Command {
     },
     /// What the leader has done about certificates.
     Certify(Certify),
+    /// Has somebody told what happens from now on.
+    AddChannel(NewChannel),
+    /// Ends that; what was on its way is forgotten.
+    RemoveChannel {
+        /// Its name.
+        name: String,
+    },
+    /// Has one channel told something at once, to see whether it arrives.
+    TestChannel {
+        /// Its name.
+        name: String,
+    },
     /// No new instances are placed on a node; what runs there goes on.
     CordonNode {
         /// Which.
@@ -230,11 +246,8 @@ pub enum Command {
         /// Nodes that count again.
         back: Vec<NodeId>,
     },
-    /// Notices up to this event were sent.
-    Noticed {
-        /// That event.
-        up_to: EventId,
-    },
+    /// What the leader has done about notices.
+    Notify(Notify),
 }
 
 /// What the leader has done about certificates.
@@ -275,25 +288,6 @@ pub enum Certify {
         /// When, in Unix milliseconds.
         at: Millis,
     },
-}
-
-/// A machine that joins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewNode {
-    /// Its name, unique.
-    pub name: String,
-    /// See [`crate::model::Node::control`].
-    pub control: String,
-    /// See [`crate::model::Node::edge_peer`].
-    pub edge_peer: String,
-    /// See [`crate::model::Node::edge_http`].
-    pub edge_http: String,
-    /// Version of its binary.
-    pub version: String,
-    /// SHA-256 of its public key, in hex.
-    pub fingerprint: String,
-    /// Hash of the join token's secret; `None` only for the founder.
-    pub token_hash: Option<String>,
 }
 
 /// One decision of the planner.

@@ -25,4 +25,5 @@ pub mod schema;
 pub mod strategy;
 pub mod table;
 pub mod text;
+pub mod verdict;
 pub mod why;

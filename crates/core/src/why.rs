@@ -93,9 +93,12 @@ fn told_by(
         | What::DomainRemoved { .. }
         | What::CertificateIssued { .. }
         | What::CertificateFailed { .. }
+        | What::CertificateExpiring { .. }
         | What::MaintenanceBegan { .. }
         | What::MaintenanceEnded { .. }
         | What::NodeLost { .. }
+        | What::QuorumAtRisk { .. }
+        | What::DiskLow { .. }
         | What::NodeReturned { .. }
         | What::NodeJoined { .. }
         | What::NodeCordoned { .. }

@@ -28,11 +28,13 @@ macro_rules! shows {
 
 shows! {
     AddDomainRequest { project, environment, name, certificate }
+    AddNotificationResponse {}
     ArtifactChunk { digest, bytes }
     BundleChunk { digest, bytes }
     CreateJoinTokenResponse {}
     CreateTokenResponse {}
     DeployRequest { project, environment, supersede }
+    EmailReceiver { host, port, security, user, from, to }
     JoinRequest { name, control, edge_peer, edge_http, version }
     JoinResponse { node }
     ListVariablesResponse {}
@@ -40,21 +42,34 @@ shows! {
     ProposeRequest { key, by }
     RaftMessage { kind }
     SetVariablesRequest { project, environment, remove }
+    SlackReceiver { channel }
+    WebhookReceiver {}
 }
 
 #[cfg(test)]
 mod tests {
+    use super::add_notification_request::Receiver;
     use super::{
-        AddDomainRequest, CreateTokenResponse, DeployRequest, JoinResponse, PersonCode, ProposeRequest,
-        SetVariablesRequest,
+        AddDomainRequest, AddNotificationRequest, AddNotificationResponse, CreateTokenResponse,
+        DeployRequest, EmailReceiver, JoinResponse, PersonCode, ProposeRequest, SetVariablesRequest,
+        SlackReceiver, WebhookReceiver,
     };
 
     #[test]
     fn secrets_never_print() {
         let canary = || "CANARY".to_owned();
         let set = [("NAME".to_owned(), canary())].into();
+        let webhook = Receiver::Webhook(WebhookReceiver { url: canary(), signing_secret: canary() });
         let printed = [
             format!("{:?}", AddDomainRequest { key: canary(), ..AddDomainRequest::default() }),
+            format!("{:?}", SlackReceiver { url: canary(), ..SlackReceiver::default() }),
+            format!("{:?}", EmailReceiver { password: canary(), ..EmailReceiver::default() }),
+            format!(
+                "{:?}",
+                AddNotificationRequest { receiver: Some(webhook), ..AddNotificationRequest::default() }
+            ),
+            format!("{:?}", WebhookReceiver { url: canary(), signing_secret: canary() }),
+            format!("{:?}", AddNotificationResponse { signing_secret: canary() }),
             format!("{:?}", CreateTokenResponse { token: canary() }),
             format!("{:?}", PersonCode { code: canary(), ..PersonCode::default() }),
             format!("{:?}", JoinResponse { ca_key: canary(), ..JoinResponse::default() }),

@@ -20,6 +20,9 @@ pub const CERTIFICATE_KEY: &str = "the key of a certificate";
 /// The purpose of a sealed account with a server of ACME.
 pub const ACME_ACCOUNT: &str = "the account with a server of ACME";
 
+/// The purpose of sealed secrets of those who are told what happens.
+pub const NOTIFICATION: &str = "the secret of a notification";
+
 /// Why something does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} cannot be opened: it is damaged, or was sealed by another cluster")]

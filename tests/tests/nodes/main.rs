@@ -6,6 +6,7 @@ mod domains;
 mod drain;
 mod edges;
 mod history;
+mod notifications;
 mod remove;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ fn main() -> ExitCode {
         ("the_first_admins_code_is_shown_once_and_the_last_admin_stays", access::people),
         ("a_token_of_one_project_sees_and_touches_no_other", access::one_project),
         ("each_change_has_one_audit_entry_in_one_chain", access::audit),
+        ("notices_arrive_whoever_leads_and_a_dead_receiver_delays_nobody", notifications::told),
+        ("notices_arrive_by_mail", notifications::mailed),
         ("the_leaders_node_is_removed", remove::leading),
     ])
 }

@@ -5,20 +5,23 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::routing::{delete, get, patch, post, put};
 use temps_wire::proto::temps_server::Temps;
 use temps_wire::proto::{
-    Accepted, AddDomainRequest, AddPersonRequest, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
-    CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
-    CreateProjectResponse, CreateSetupCodeRequest, CreateTokenRequest, CreateTokenResponse, DeploymentDetail,
-    DeploymentMetrics, DomainChanged, DrainNodeRequest, ExplainInstanceRequest, GetDeploymentRequest,
-    GetHistoryRequest, GetHistoryResponse, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
-    HasBundleResponse, InstanceStory, ListAuditRequest, ListAuditResponse, ListDeploymentsRequest,
-    ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse,
-    ListPeopleRequest, ListPeopleResponse, ListProjectsRequest, ListProjectsResponse, ListTokensRequest,
-    ListTokensResponse, ListVariablesRequest, ListVariablesResponse, NodeChanged, NodeDetail, PauseRequest,
-    PeopleChanged, PersonCode, PromoteRequest, RemoveDomainRequest, RemoveNodeRequest, RemovePersonRequest,
+    Accepted, AddDomainRequest, AddNotificationRequest, AddNotificationResponse, AddPersonRequest,
+    CancelRequest, ClusterStatusRequest, ClusterStatusResponse, CordonNodeRequest, CreateJoinTokenRequest,
+    CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse, CreateSetupCodeRequest,
+    CreateTokenRequest, CreateTokenResponse, DeploymentDetail, DeploymentMetrics, DomainChanged,
+    DrainNodeRequest, ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest, GetHistoryResponse,
+    GetMetricsRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse, InstanceStory, ListAuditRequest,
+    ListAuditResponse, ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest,
+    ListDomainsResponse, ListNodesRequest, ListNodesResponse, ListNotificationsRequest,
+    ListNotificationsResponse, ListPeopleRequest, ListPeopleResponse, ListProjectsRequest,
+    ListProjectsResponse, ListTokensRequest, ListTokensResponse, ListVariablesRequest, ListVariablesResponse,
+    NodeChanged, NodeDetail, PauseRequest, PeopleChanged, PersonCode, PromoteRequest, RemoveDomainRequest,
+    RemoveNodeRequest, RemoveNotificationRequest, RemoveNotificationResponse, RemovePersonRequest,
     ResolveImageRequest, ResolveImageResponse, ResumeRequest, RevokeTokenRequest, RollbackRequest,
     ScaleRequest, ScaleResponse, SetAcmeRequest, SetMaintenanceRequest, SetMaintenanceResponse,
     SetPersonRequest, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
-    UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WhoAmIRequest, WhoAmIResponse,
+    TestNotificationRequest, TestNotificationResponse, UncordonNodeRequest, VerifyDomainRequest,
+    VerifyDomainResponse, WhoAmIRequest, WhoAmIResponse,
 };
 
 use super::describe::{Api, Way};
@@ -64,6 +67,11 @@ table! {
     post "/setup-code" create_setup_code body CreateSetupCodeRequest => PersonCode, "people", "A code with which somebody becomes an admin; it is told once";
     get "/audit" list_audit query ListAuditRequest => ListAuditResponse, "people", "Who changed what, and what became of it";
     put "/acme" set_acme body SetAcmeRequest => DomainChanged, "domains", "Say where certificates are ordered";
+
+    get "/notifications" list_notifications query ListNotificationsRequest => ListNotificationsResponse, "notifications", "Who is told what, and what of it arrived";
+    post "/notifications" add_notification body AddNotificationRequest => AddNotificationResponse, "notifications", "Have somebody told by Slack, mail or webhook; a webhook's secret is told once";
+    post "/notifications/{name}/test" test_notification body TestNotificationRequest => TestNotificationResponse, "notifications", "Send a notice now, and say whether it arrived";
+    delete "/notifications/{name}" remove_notification query RemoveNotificationRequest => RemoveNotificationResponse, "notifications", "Tell somebody no more";
 
     get "/status" status query StatusRequest => StatusResponse, "projects", "What runs, by environment";
     get "/projects" list_projects query ListProjectsRequest => ListProjectsResponse, "projects", "List projects";

@@ -3,15 +3,16 @@ use temps_core::model::Role;
 use temps_wire::client::{Api, Client, ClientError};
 use temps_wire::identity::NodeIdentity;
 use temps_wire::proto::{
-    AddDomainRequest, AddPersonRequest, BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest,
-    CordonNodeRequest, CreateJoinTokenRequest, CreateProjectRequest, CreateSetupCodeRequest,
-    CreateTokenRequest, DeployRequest, DrainNodeRequest, ExplainInstanceRequest, GetDeploymentRequest,
-    GetHistoryRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest, ListAuditRequest,
-    ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListPeopleRequest, ListProjectsRequest,
-    ListTokensRequest, ListVariablesRequest, LogsRequest, PauseRequest, PromoteRequest, RemoveDomainRequest,
-    RemoveNodeRequest, RemovePersonRequest, ResolveImageRequest, ResumeRequest, RevokeTokenRequest,
-    RollbackRequest, ScaleRequest, SetAcmeRequest, SetMaintenanceRequest, SetPersonRequest,
-    SetVariablesRequest, StatusRequest, UncordonNodeRequest, VerifyDomainRequest, WatchDeploymentRequest,
+    AddDomainRequest, AddNotificationRequest, AddPersonRequest, BuildLogRequest, BundleChunk, CancelRequest,
+    ClusterStatusRequest, CordonNodeRequest, CreateJoinTokenRequest, CreateProjectRequest,
+    CreateSetupCodeRequest, CreateTokenRequest, DeployRequest, DrainNodeRequest, ExplainInstanceRequest,
+    GetDeploymentRequest, GetHistoryRequest, GetMetricsRequest, GetNodeRequest, HasBundleRequest,
+    ListAuditRequest, ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListNotificationsRequest,
+    ListPeopleRequest, ListProjectsRequest, ListTokensRequest, ListVariablesRequest, LogsRequest,
+    PauseRequest, PromoteRequest, RemoveDomainRequest, RemoveNodeRequest, RemoveNotificationRequest,
+    RemovePersonRequest, ResolveImageRequest, ResumeRequest, RevokeTokenRequest, RollbackRequest,
+    ScaleRequest, SetAcmeRequest, SetMaintenanceRequest, SetPersonRequest, SetVariablesRequest,
+    StatusRequest, TestNotificationRequest, UncordonNodeRequest, VerifyDomainRequest, WatchDeploymentRequest,
     WhoAmIRequest,
 };
 use temps_wire::token::ApiToken;
@@ -74,6 +75,12 @@ pub(super) async fn ask(api: &mut Api, operation: &str) -> Result<(), Status> {
         "remove_domain" => answered(api.remove_domain(RemoveDomainRequest::default()).await),
         "verify_domain" => answered(api.verify_domain(VerifyDomainRequest::default()).await),
         "set_acme" => answered(api.set_acme(SetAcmeRequest::default()).await),
+        "add_notification" => answered(api.add_notification(AddNotificationRequest::default()).await),
+        "list_notifications" => answered(api.list_notifications(ListNotificationsRequest {}).await),
+        "test_notification" => answered(api.test_notification(TestNotificationRequest::default()).await),
+        "remove_notification" => {
+            answered(api.remove_notification(RemoveNotificationRequest::default()).await)
+        }
         other => panic!("the operation {other} is not asked for here"),
     }
 }

@@ -16,6 +16,7 @@ mod logs;
 mod maintenance;
 mod metrics;
 mod nodes;
+mod notifications;
 mod people;
 mod projects;
 mod scale;
@@ -73,6 +74,9 @@ pub enum Words {
     /// Give applications names, and certificates for them
     #[command(subcommand, visible_alias = "domain")]
     Domains(domains::Domains),
+    /// Have people and programs told what happens
+    #[command(subcommand, visible_alias = "notification")]
+    Notifications(notifications::Notifications),
     /// Look at the machines of the cluster
     #[command(subcommand, visible_alias = "node")]
     Nodes(nodes::Nodes),
@@ -162,6 +166,7 @@ impl Desk {
             Words::Env(args) => env::run(self, args).await,
             Words::Maintenance(args) => maintenance::run(self, args).await,
             Words::Domains(args) => domains::run(self, args).await,
+            Words::Notifications(args) => notifications::run(self, args).await,
             Words::Nodes(args) => nodes::run(self, args).await,
             Words::Cluster(args) => cluster::run(self, args).await,
             Words::Tokens(args) => tokens::run(self, args).await,

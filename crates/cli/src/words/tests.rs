@@ -7,6 +7,7 @@ mod domains;
 mod fidelity;
 mod history;
 mod nodes;
+mod notifications;
 mod others;
 mod town;
 
@@ -78,7 +79,12 @@ impl User {
     }
 
     async fn types(&self, line: &str) -> Seen {
-        let words = std::iter::once("temps").chain(line.split_whitespace());
+        self.types_words(&line.split_whitespace().collect::<Vec<_>>()).await
+    }
+
+    /// Words that may have spaces in them.
+    async fn types_words(&self, words: &[&str]) -> Seen {
+        let words = std::iter::once("temps").chain(words.iter().copied());
         let line = Line::try_parse_from(words).unwrap();
         let config = self.here().join("config/config.toml").display().to_string();
         let endpoints = self.running.endpoints.join(",");

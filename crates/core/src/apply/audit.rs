@@ -100,7 +100,7 @@ fn asked(state: &ClusterState, command: &Command) -> Option<Asked> {
         | Command::Plan { .. }
         | Command::Report { .. }
         | Command::Liveness { .. }
-        | Command::Noticed { .. } => return None,
+        | Command::Notify(_) => return None,
         Command::Access(access) => return self::access(state, access),
         Command::Found { domain, .. } => of_cluster("cluster found", domain.clone()),
         Command::AddNode(node) => of_cluster("node join", node.name.clone()),
@@ -115,6 +115,9 @@ fn asked(state: &ClusterState, command: &Command) -> Option<Asked> {
             let name = named(state, *node);
             of_cluster("node remove", if *force { format!("{name}, forced") } else { name })
         }
+        Command::AddChannel(channel) => of_cluster("notification add", channel.name.clone()),
+        Command::RemoveChannel { name } => of_cluster("notification remove", name.clone()),
+        Command::TestChannel { name } => of_cluster("notification test", name.clone()),
         Command::SetAcme { acme: None } => of_cluster("acme off", String::new()),
         Command::SetAcme { acme: Some(acme) } => of_cluster("acme set", host(&acme.directory)),
         Command::CreateProject { name } => of_project("project create", name, name.clone()),

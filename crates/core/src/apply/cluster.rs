@@ -104,7 +104,7 @@ impl Change<'_> {
     }
 
     pub(super) fn liveness(&mut self, lost: &[NodeId], back: &[NodeId]) -> Outcome {
-        let mut changed = false;
+        let (mut changed, mut gone) = (false, Vec::new());
         for (ids, status) in [(lost, NodeStatus::Lost), (back, NodeStatus::Up)] {
             for id in ids {
                 let Some(node) = self.state.nodes.get_mut(id).filter(|n| n.status != status) else {
@@ -112,6 +112,9 @@ impl Change<'_> {
                 };
                 node.status = status;
                 changed = true;
+                if status == NodeStatus::Lost {
+                    gone.push(*id);
+                }
                 let clock = self.state.clock;
                 let mut draining = Vec::new();
                 for instance in self.state.instances.values_mut().filter(|i| i.node == *id) {
@@ -133,6 +136,7 @@ impl Change<'_> {
                 self.tell_all(&what);
             }
         }
+        self.note_quorum(&gone);
         self.time_drains();
         if changed { Outcome::Done(Made::Nothing) } else { Outcome::NoChange(Made::Nothing) }
     }

@@ -10,6 +10,7 @@ mod control;
 mod domains;
 mod fit;
 mod nodes;
+mod notify;
 mod operator;
 mod planned;
 mod prune;
@@ -62,7 +63,10 @@ pub fn apply(state: &mut ClusterState, index: Index, entry: &Entry) -> Receipt {
 fn concerns_planner(command: &Command) -> bool {
     use crate::command::Observation;
     match command {
-        Command::Noticed { .. }
+        Command::AddChannel(_)
+        | Command::RemoveChannel { .. }
+        | Command::TestChannel { .. }
+        | Command::Notify(_)
         | Command::CreateToken(_)
         | Command::Access(_)
         | Command::CreateJoinToken { .. }
@@ -139,6 +143,9 @@ impl Change<'_> {
             Command::SetMaintenance { project, environment, on } => {
                 self.set_maintenance(project, environment, on.as_ref())
             }
+            Command::AddChannel(channel) => self.add_channel(channel),
+            Command::RemoveChannel { name } => self.remove_channel(name),
+            Command::TestChannel { name } => self.test_channel(name),
             Command::CordonNode { node } => self.cordon(*node),
             Command::UncordonNode { node } => self.uncordon(*node),
             Command::DrainNode { node } => self.drain_node(*node),
@@ -148,10 +155,7 @@ impl Change<'_> {
                 self.report(*node, *boot, *seq, observations)
             }
             Command::Liveness { lost, back } => Ok(self.liveness(lost, back)),
-            Command::Noticed { up_to } => {
-                self.state.noticed = self.state.noticed.max(*up_to);
-                done()
-            }
+            Command::Notify(notify) => self.notify(notify),
         }
     }
 
@@ -159,6 +163,7 @@ impl Change<'_> {
         let id = EventId { index: self.index, place: self.place };
         self.place += 1;
         let event = Event { id, wall: self.wall, deployment, environment, what };
+        self.announce(&event);
         self.state.events.insert(id, event);
     }
 

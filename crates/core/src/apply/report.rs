@@ -104,6 +104,7 @@ impl Change<'_> {
             Observation::Facts(facts) => match self.state.nodes.get_mut(&node) {
                 Some(found) if found.facts != *facts => {
                     found.facts.clone_from(facts);
+                    self.note_space(node, facts.free);
                     true
                 }
                 Some(_) | None => false,

@@ -14,6 +14,7 @@ mod audit;
 mod containers;
 mod domains;
 mod nodes;
+mod notify;
 
 struct Cluster {
     state: ClusterState,

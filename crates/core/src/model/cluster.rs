@@ -13,6 +13,7 @@ use super::id::{
 };
 use super::instance::Instance;
 use super::maintenance::Maintenance;
+use super::notify::Notifications;
 use super::people::{Grant, People};
 use super::spec::{Spec, Variables};
 use super::tls::Tls;
@@ -232,8 +233,9 @@ pub struct ClusterState {
     pub audit: Audit,
     /// Everything that happened, of kept deployments and recently.
     pub events: BTreeMap<EventId, Event>,
-    /// Notices up to this event were sent.
-    pub noticed: EventId,
+    /// To whom notices go, and those that are on their way.
+    #[serde(default)]
+    pub notifications: Notifications,
     /// Answers by idempotency key, the newest [`crate::apply::KEYS_KEPT`].
     pub answered: BTreeMap<String, Receipt>,
     /// Idempotency keys by log index, oldest first.

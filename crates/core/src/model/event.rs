@@ -1,11 +1,14 @@
 //! What happened, in the words that users read. One event is one line of a timeline.
 
+mod words;
+
 use serde::{Deserialize, Serialize};
 
 use super::deployment::{Cause, Phase};
 use super::finding::Finding;
 use super::id::{DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ReleaseId};
 use crate::text;
+use words::{age, ended, in_days};
 
 /// Where an event stands: the log index that caused it, then its place among that entry's events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -252,6 +255,13 @@ pub enum What {
         /// Why.
         why: String,
     },
+    /// A certificate ends soon, and nothing renews it.
+    CertificateExpiring {
+        /// For which names.
+        names: Vec<String>,
+        /// So many whole days are left.
+        days: u64,
+    },
     /// The edges answer the environment's requests from now on, and not its application.
     MaintenanceBegan {
         /// Who asked.
@@ -266,6 +276,22 @@ pub enum What {
     NodeLost {
         /// Which.
         node: NodeId,
+    },
+    /// Exactly as many nodes are left as it takes to change anything.
+    QuorumAtRisk {
+        /// The node that was lost last.
+        node: NodeId,
+        /// Nodes that count.
+        up: u64,
+        /// All nodes.
+        of: u64,
+    },
+    /// The fullest disk of a node that deployments need is nearly full.
+    DiskLow {
+        /// Which.
+        node: NodeId,
+        /// Free space on it in bytes, coarsely.
+        free: u64,
     },
     /// A lost node returned.
     NodeReturned {
@@ -347,9 +373,12 @@ impl What {
             | What::DomainRemoved { .. }
             | What::CertificateIssued { .. }
             | What::CertificateFailed { .. }
+            | What::CertificateExpiring { .. }
             | What::MaintenanceBegan { .. }
             | What::MaintenanceEnded { .. }
             | What::NodeLost { .. }
+            | What::QuorumAtRisk { .. }
+            | What::DiskLow { .. }
             | What::NodeReturned { .. }
             | What::NodeJoined { .. }
             | What::NodeCordoned { .. }
@@ -435,11 +464,20 @@ impl What {
                 format!("Certificate for {} issued by {issuer}", names.join(", "))
             }
             What::CertificateFailed { name, why } => format!("No certificate for {name}: {why}"),
+            What::CertificateExpiring { names, days } => {
+                format!("Certificate for {} ends {}, and nothing renews it", names.join(", "), in_days(*days))
+            }
             What::MaintenanceBegan { by } => {
                 format!("Maintenance begun by {by}: requests are answered 503")
             }
             What::MaintenanceEnded { by } => format!("Maintenance ended by {by}"),
             What::NodeLost { node } => format!("Node {} lost", name(*node)),
+            What::QuorumAtRisk { up, of, .. } => {
+                format!("Quorum at risk: {up} of {of} nodes are left, all of them needed to change anything")
+            }
+            What::DiskLow { node, free } => {
+                format!("Disk of node {} nearly full ({} free)", name(*node), text::bytes(*free))
+            }
             What::NodeReturned { node } => format!("Node {} returned", name(*node)),
             What::NodeJoined { node } => format!("Node {} joined", name(*node)),
             What::NodeCordoned { node, by } => format!("Node {} cordoned by {by}", name(*node)),
@@ -450,31 +488,5 @@ impl What {
             What::NodeDrained { node } => format!("Node {} drained, nothing is left there", name(*node)),
             What::NodeRemoved { name, by, .. } => format!("Node {name} removed by {by}"),
         }
-    }
-}
-
-fn age(new: bool) -> &'static str {
-    if new { "New" } else { "Old" }
-}
-
-fn ended(phase: Phase, errors: Option<u64>) -> String {
-    let head = match phase {
-        Phase::Succeeded => "Deployment complete.",
-        Phase::RolledBack => "Rolled back.",
-        Phase::Cancelled => "Cancelled.",
-        Phase::Superseded => return "Superseded by a newer deployment.".to_owned(),
-        Phase::Failed => "Deployment failed.",
-        Phase::Queued
-        | Phase::Building
-        | Phase::Releasing
-        | Phase::Stepping
-        | Phase::Watching
-        | Phase::Reverting => "Deployment ended.",
-    };
-    match errors {
-        None => head.to_owned(),
-        Some(0) => format!("{head} Zero errors."),
-        Some(1) => format!("{head} 1 request failed."),
-        Some(n) => format!("{head} {n} requests failed."),
     }
 }

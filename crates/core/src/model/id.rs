@@ -65,6 +65,11 @@ id!(
     "s"
 );
 id!(
+    /// Somebody who is told what happens; shown as `ch3`.
+    ChannelId,
+    "ch"
+);
+id!(
     /// An API token or a join token.
     TokenId,
     "t"

@@ -11,6 +11,7 @@ mod finding;
 mod id;
 mod instance;
 mod maintenance;
+mod notify;
 mod people;
 mod query;
 mod reason;
@@ -29,11 +30,15 @@ pub use event::{Event, EventId, What};
 pub use evidence::{Allowed, Evidence, MILLION, Pair, Score, Second, Share};
 pub use finding::{Finding, Verdict, percent};
 pub use id::{
-    CertificateId, DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, PersonId, ProjectId,
-    ReleaseId, SessionId, TokenId,
+    CertificateId, ChannelId, DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, PersonId,
+    ProjectId, ReleaseId, SessionId, TokenId,
 };
 pub use instance::{Endpoint, Exit, Instance, Seen, Want};
 pub use maintenance::Maintenance;
+pub use notify::{
+    Channel, ChannelSecret, GIVE_UP, MailSecurity, Mishap, Notice, Notifications, Outcome, PENDING_MAX,
+    Receiver, Sent, Tested, Topic,
+};
 pub use people::{Code, Grant, People, Person, SESSION_IDLE, SESSION_LONGEST, Session};
 pub use reason::{Reason, Story, Told};
 pub use spec::{

@@ -2,10 +2,13 @@
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use temps_core::command::{Access, Action, Command, NewCode, Observation};
+use temps_core::command::{
+    Access, Action, Attempt, Command, NewChannel, NewCode, NotTold, Notify, Observation,
+};
 use temps_core::model::{
-    Cause, Counts, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Grant, InstanceId, Measured, NodeId,
-    Opaque, PersonId, Phase, ReleaseId, Role, Seen, SessionId, Times, TokenId, Traffic,
+    Cause, ChannelId, Counts, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Grant, InstanceId,
+    Measured, NodeId, Opaque, PersonId, Phase, Receiver, ReleaseId, Role, Seen, SessionId, Times, TokenId,
+    Traffic,
 };
 
 fn number(rng: &mut StdRng) -> u64 {
@@ -45,7 +48,7 @@ pub(crate) fn command(rng: &mut StdRng, revision: u64) -> Command {
             instances: [("web".to_owned(), u32::try_from(number(rng)).unwrap_or(u32::MAX))].into(),
         },
         3 => Command::Liveness { lost: vec![NodeId(number(rng))], back: vec![NodeId(number(rng))] },
-        4 => Command::Noticed { up_to: EventId { index: number(rng), place: 0 } },
+        4 => notifications(rng),
         5 => Command::Plan { seen: revision, actions: (0..4).map(|_| action(rng)).collect() },
         _ => Command::Report {
             node: NodeId(number(rng)),
@@ -73,6 +76,33 @@ fn access(rng: &mut StdRng) -> Access {
         6 => Access::SignIn { person, seen: number(rng), hash: "cd".to_owned() },
         _ => Access::KeepSession { session: SessionId(number(rng)) },
     }
+}
+
+fn notifications(rng: &mut StdRng) -> Command {
+    let name = format!("channel {}", number(rng));
+    match rng.random_range(0..6) {
+        0 | 1 => Command::AddChannel(NewChannel {
+            name,
+            receiver: Receiver::Webhook { host: "hooks.example".to_owned() },
+            secret: Opaque::default(),
+            root: None,
+            projects: [].into(),
+            topics: [].into(),
+            allow_private: false,
+        }),
+        2 => Command::TestChannel { name },
+        3 => Command::RemoveChannel { name },
+        _ => Command::Notify(told(rng)),
+    }
+}
+
+fn told(rng: &mut StdRng) -> Notify {
+    let told = |rng: &mut StdRng| Attempt {
+        channel: ChannelId(number(rng)),
+        notice: EventId { index: number(rng), place: 0 },
+        failure: rng.random_bool(0.5).then(|| NotTold { why: "\x1b[2J".repeat(500), retry_at: number(rng) }),
+    };
+    if number(rng) == 0 { Notify::Expiring } else { Notify::Tried((0..3).map(|_| told(rng)).collect()) }
 }
 
 fn action(rng: &mut StdRng) -> Action {

@@ -12,7 +12,7 @@ use temps_agent::Logs;
 use temps_agent::logs::Until;
 use temps_agent::store::{Chunks, Fetch, Store};
 use temps_api::parts::{Artifacts, Consensus, LogSource, Membership, Past, Stored};
-use temps_control::Vault;
+use temps_control::{ChannelKeys, Vault};
 use temps_core::history::{Recorded, Span};
 use temps_core::model::{Artifact, Certificate, CertificateFrom, EnvironmentId, InstanceId, NodeId, Opaque};
 use temps_history::History;
@@ -23,7 +23,7 @@ use temps_wire::peers::Peers;
 use temps_wire::proto::{
     FetchArtifactRequest, InstanceLogLine, ProposeRequest, ProposeResponse, ReadIndexResponse,
 };
-use temps_wire::seal::{ACME_ACCOUNT, CERTIFICATE_KEY, Seal};
+use temps_wire::seal::{ACME_ACCOUNT, CERTIFICATE_KEY, NOTIFICATION, Seal};
 use tokio_util::io::StreamReader;
 use tracing::{debug, warn};
 
@@ -225,7 +225,7 @@ impl NodeFetch {
     }
 }
 
-/// Secrets of certificates, sealed for the cluster.
+/// Secrets of certificates and notifications, sealed for the cluster.
 pub(super) struct SealedVault {
     seal: Seal,
 }
@@ -252,5 +252,11 @@ impl Vault for SealedVault {
 
     fn open_account(&self, sealed: &Opaque) -> Result<String, String> {
         self.seal.open(ACME_ACCOUNT, sealed).map_err(|why| why.to_string())
+    }
+}
+
+impl ChannelKeys for SealedVault {
+    fn open_channel(&self, sealed: &Opaque) -> Result<String, String> {
+        self.seal.open(NOTIFICATION, sealed).map_err(|why| why.to_string())
     }
 }

@@ -20,7 +20,7 @@ use clap::Args;
 use temps_agent::store::Store;
 use temps_agent::{Agent, AgentOptions};
 use temps_api::Desk;
-use temps_control::{Certifier, Control};
+use temps_control::{Certifier, ChannelKeys, Control, Notifier};
 use temps_core::model::NodeId;
 use temps_history::History;
 use temps_ledger::Ledger;
@@ -277,10 +277,18 @@ impl Node {
         });
         parts.spawn(leave::expel(self.ledger.clone(), shutdown.clone()));
         let vault = Arc::new(SealedVault::new(Seal::of(&self.identity)));
+        let keys: Arc<dyn ChannelKeys> = vault.clone();
         let certifier = Certifier::new(Arc::clone(&ledger), vault, self.config.data_dir.clone());
         let token = shutdown.clone();
         parts.spawn(async move {
             certifier.run(token).await;
+            Ok(())
+        });
+        let cluster = self.identity.ca_fingerprint()?.to_string();
+        let notifier = Notifier::new(Arc::clone(&ledger), keys, cluster);
+        let token = shutdown.clone();
+        parts.spawn(async move {
+            notifier.run(token).await;
             Ok(())
         });
         let control = Control::new(ledger, self.config.lease);

@@ -9,23 +9,26 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use sha2::{Digest, Sha256};
 use temps_core::model::NodeId;
 use temps_wire::identity::NodeIdentity;
+use temps_wire::proto::add_notification_request::Receiver;
 use temps_wire::proto::temps_server::{Temps, TempsServer};
 use temps_wire::proto::{
-    Accepted, Acme, AddDomainRequest, AddPersonRequest, BuildLogRequest, BundleChunk, CancelRequest,
-    ClusterStatusRequest, ClusterStatusResponse, CordonNodeRequest, CreateJoinTokenRequest,
-    CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse, CreateSetupCodeRequest,
-    CreateTokenRequest, CreateTokenResponse, DeployRequest, Deployment, DeploymentDetail, DeploymentMetrics,
-    DeploymentPreview, Domain, DomainChanged, DrainNodeRequest, Event, EventId, ExplainInstanceRequest,
-    GetDeploymentRequest, GetHistoryRequest, GetHistoryResponse, GetMetricsRequest, GetNodeRequest,
-    HasBundleRequest, HasBundleResponse, InstanceStory, ListAuditRequest, ListAuditResponse,
-    ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse,
-    ListNodesRequest, ListNodesResponse, ListPeopleRequest, ListPeopleResponse, ListProjectsRequest,
+    Accepted, Acme, AddDomainRequest, AddNotificationRequest, AddNotificationResponse, AddPersonRequest,
+    BuildLogRequest, BundleChunk, CancelRequest, ClusterStatusRequest, ClusterStatusResponse,
+    CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
+    CreateProjectResponse, CreateSetupCodeRequest, CreateTokenRequest, CreateTokenResponse, DeployRequest,
+    Deployment, DeploymentDetail, DeploymentMetrics, DeploymentPreview, Domain, DomainChanged,
+    DrainNodeRequest, Event, EventId, ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest,
+    GetHistoryResponse, GetMetricsRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse,
+    InstanceStory, ListAuditRequest, ListAuditResponse, ListDeploymentsRequest, ListDeploymentsResponse,
+    ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse, ListNotificationsRequest,
+    ListNotificationsResponse, ListPeopleRequest, ListPeopleResponse, ListProjectsRequest,
     ListProjectsResponse, ListTokensRequest, ListTokensResponse, ListVariablesRequest, ListVariablesResponse,
-    LogLine, LogsRequest, Maintenance, NodeChanged, NodeDetail, PauseRequest, PeopleChanged, PersonCode,
-    PromoteRequest, PutBundleResponse, Reached, RemoveDomainRequest, RemoveNodeRequest, RemovePersonRequest,
-    ResolveImageRequest, ResolveImageResponse, ResumeRequest, RevokeTokenRequest, RollbackRequest,
-    ScaleRequest, ScaleResponse, SetAcmeRequest, SetMaintenanceRequest, SetMaintenanceResponse,
-    SetPersonRequest, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
+    LogLine, LogsRequest, Maintenance, NodeChanged, NodeDetail, Notification, PauseRequest, PeopleChanged,
+    PersonCode, PromoteRequest, PutBundleResponse, Reached, RemoveDomainRequest, RemoveNodeRequest,
+    RemoveNotificationRequest, RemoveNotificationResponse, RemovePersonRequest, ResolveImageRequest,
+    ResolveImageResponse, ResumeRequest, RevokeTokenRequest, RollbackRequest, ScaleRequest, ScaleResponse,
+    SetAcmeRequest, SetMaintenanceRequest, SetMaintenanceResponse, SetPersonRequest, SetVariablesRequest,
+    SetVariablesResponse, StatusRequest, StatusResponse, TestNotificationRequest, TestNotificationResponse,
     UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest,
     WhoAmIResponse,
 };
@@ -63,6 +66,11 @@ pub(super) struct Town {
     pub(super) domains: Vec<AddDomainRequest>,
     pub(super) acme: Option<SetAcmeRequest>,
     pub(super) access: access::Access,
+    pub(super) notifications: Vec<AddNotificationRequest>,
+    /// What is listed.
+    pub(super) listed: Vec<Notification>,
+    /// Why a test does not arrive.
+    pub(super) test_fails: String,
     pub(super) maintenance: Option<Maintenance>,
     /// What edges counted over time, and what of that was asked for.
     pub(super) history: GetHistoryResponse,
@@ -484,6 +492,44 @@ impl Temps for Node {
         let mut town = self.change("set_acme", &request)?;
         town.acme = Some(request.into_inner()).filter(|acme| !acme.directory.is_empty());
         Ok(Response::new(DomainChanged { no_change: false }))
+    }
+
+    async fn add_notification(
+        &self,
+        request: Request<AddNotificationRequest>,
+    ) -> Answer<AddNotificationResponse> {
+        let mut town = self.change("add_notification", &request)?;
+        let asked = request.into_inner();
+        let made = match &asked.receiver {
+            Some(Receiver::Webhook(webhook)) if webhook.signing_secret.is_empty() => "whsec_MADE".to_owned(),
+            _ => String::new(),
+        };
+        town.notifications.push(asked);
+        Ok(Response::new(AddNotificationResponse { signing_secret: made }))
+    }
+
+    async fn list_notifications(
+        &self,
+        request: Request<ListNotificationsRequest>,
+    ) -> Answer<ListNotificationsResponse> {
+        Ok(Response::new(ListNotificationsResponse { notifications: self.enter(&request)?.listed.clone() }))
+    }
+
+    async fn test_notification(
+        &self,
+        request: Request<TestNotificationRequest>,
+    ) -> Answer<TestNotificationResponse> {
+        let failure = self.change("test_notification", &request)?.test_fails.clone();
+        Ok(Response::new(TestNotificationResponse { delivered: failure.is_empty(), failure }))
+    }
+
+    async fn remove_notification(
+        &self,
+        request: Request<RemoveNotificationRequest>,
+    ) -> Answer<RemoveNotificationResponse> {
+        let mut town = self.change("remove_notification", &request)?;
+        town.notifications.retain(|notification| notification.name != request.get_ref().name);
+        Ok(Response::new(RemoveNotificationResponse {}))
     }
 
     async fn explain_instance(&self, request: Request<ExplainInstanceRequest>) -> Answer<InstanceStory> {
