@@ -1,8 +1,8 @@
 //! A small cluster over real TLS and gRPC: it writes down what it is asked and answers from a script.
 
 pub(super) mod access;
+mod script;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -17,17 +17,17 @@ use temps_wire::proto::{
     CordonNodeRequest, CreateJoinTokenRequest, CreateJoinTokenResponse, CreateProjectRequest,
     CreateProjectResponse, CreateSetupCodeRequest, CreateTokenRequest, CreateTokenResponse, DeployRequest,
     Deployment, DeploymentDetail, DeploymentMetrics, DeploymentPreview, Domain, DomainChanged,
-    DrainNodeRequest, Event, EventId, ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest,
+    DrainNodeRequest, Event, ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest,
     GetHistoryResponse, GetMetricsRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse,
     InstanceStory, ListAuditRequest, ListAuditResponse, ListDeploymentsRequest, ListDeploymentsResponse,
     ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse, ListNotificationsRequest,
     ListNotificationsResponse, ListPeopleRequest, ListPeopleResponse, ListProjectsRequest,
     ListProjectsResponse, ListTokensRequest, ListTokensResponse, ListVariablesRequest, ListVariablesResponse,
-    LogLine, LogsRequest, Maintenance, NodeChanged, NodeDetail, Notification, PauseRequest, PeopleChanged,
-    PersonCode, PromoteRequest, PutBundleResponse, Reached, RemoveDomainRequest, RemoveNodeRequest,
-    RemoveNotificationRequest, RemoveNotificationResponse, RemovePersonRequest, ResolveImageRequest,
-    ResolveImageResponse, ResumeRequest, RevokeTokenRequest, RollbackRequest, ScaleRequest, ScaleResponse,
-    SetAcmeRequest, SetMaintenanceRequest, SetMaintenanceResponse, SetPersonRequest, SetVariablesRequest,
+    LogLine, LogsRequest, NodeChanged, NodeDetail, PauseRequest, PeopleChanged, PersonCode, PromoteRequest,
+    PutBundleResponse, Reached, RemoveDomainRequest, RemoveNodeRequest, RemoveNotificationRequest,
+    RemoveNotificationResponse, RemovePersonRequest, ResolveImageRequest, ResolveImageResponse,
+    ResumeRequest, RevokeTokenRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest,
+    SetMaintenanceRequest, SetMaintenanceResponse, SetPersonRequest, SetVariablesRequest,
     SetVariablesResponse, StatusRequest, StatusResponse, TestNotificationRequest, TestNotificationResponse,
     UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest,
     WhoAmIResponse,
@@ -38,64 +38,7 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
-/// What is asked and what is answered; all nodes share it.
-#[derive(Default)]
-pub(super) struct Town {
-    pub(super) token: String,
-    /// Names of all calls that changed something, in order, with their idempotency keys.
-    pub(super) changes: Vec<(&'static str, String)>,
-    pub(super) bundles: BTreeSet<String>,
-    pub(super) deploys: Vec<DeployRequest>,
-    pub(super) rollbacks: Vec<RollbackRequest>,
-    pub(super) promotions: Vec<PromoteRequest>,
-    pub(super) scales: Vec<ScaleRequest>,
-    pub(super) variables: BTreeMap<String, String>,
-    pub(super) removed: Vec<String>,
-    /// From where events were asked for.
-    pub(super) watched_after: Vec<Option<EventId>>,
-    /// The script.
-    pub(super) events: Vec<Event>,
-    pub(super) detail: DeploymentDetail,
-    /// What a deployment would do.
-    pub(super) preview: Option<DeploymentPreview>,
-    /// Machines.
-    pub(super) machines: Vec<temps_wire::proto::Node>,
-    /// What is left on a machine at each look; the last answer stays.
-    pub(super) left: Vec<NodeDetail>,
-    pub(super) removals: Vec<RemoveNodeRequest>,
-    pub(super) domains: Vec<AddDomainRequest>,
-    pub(super) acme: Option<SetAcmeRequest>,
-    pub(super) access: access::Access,
-    pub(super) notifications: Vec<AddNotificationRequest>,
-    /// What is listed.
-    pub(super) listed: Vec<Notification>,
-    /// Why a test does not arrive.
-    pub(super) test_fails: String,
-    pub(super) maintenance: Option<Maintenance>,
-    /// What edges counted over time, and what of that was asked for.
-    pub(super) history: GetHistoryResponse,
-    pub(super) asked_history: Vec<GetHistoryRequest>,
-    /// That of i7.
-    pub(super) story: Option<InstanceStory>,
-    /// What names of images mean.
-    pub(super) images: BTreeMap<String, ResolveImageResponse>,
-    /// Lines of the log of a build, and how often it was asked for.
-    pub(super) build_lines: Vec<LogLine>,
-    pub(super) build_asked: Vec<BuildLogRequest>,
-    /// A log of a build breaks after so many lines, once for each number.
-    pub(super) build_breaks: Vec<usize>,
-    /// So many questions for it come before it has begun.
-    pub(super) build_begins_after: usize,
-    /// Events behind this many come only once the log of the build was read.
-    pub(super) held_after: Option<usize>,
-    /// A stream of events breaks after so many, once for each number.
-    pub(super) breaks: Vec<usize>,
-    /// After the events, the stream stays open.
-    pub(super) goes_on: bool,
-    pub(super) no_change: bool,
-    /// The next changes are refused with these.
-    pub(super) refusals: Vec<Status>,
-}
+pub(super) use script::Town;
 
 /// A town, its endpoints and the token that opens it.
 pub(super) struct Running {
