@@ -1,7 +1,7 @@
 //! What recording costs: processor time a second and bytes on the disk, for so many environments (100 by default)
 //! that have requests in every second, each with two releases.
 //!
-//! `cargo run --release -p temps-history --example cost -- 100`
+//! `cargo run -p temps-history --example cost -- 100`
 
 use std::error::Error;
 use std::fs;
