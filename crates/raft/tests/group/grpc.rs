@@ -12,8 +12,8 @@ use temps_wire::peers::Peers;
 use temps_wire::proto::peer_server::{Peer, PeerServer};
 use temps_wire::proto::{
     ArtifactChunk, BuildLinesRequest, FetchArtifactRequest, FindImageRequest, FindImageResponse,
-    InstanceLogLine, InstanceLogsRequest, ProposeRequest, ProposeResponse, RaftMessage, ReadIndexRequest,
-    ReadIndexResponse, StoreArtifactResponse,
+    InstanceLogLine, InstanceLogsRequest, NodeHistoryRequest, NodeHistoryResponse, ProposeRequest,
+    ProposeResponse, RaftMessage, ReadIndexRequest, ReadIndexResponse, StoreArtifactResponse,
 };
 use temps_wire::{MESSAGE_MAX, serve};
 use tokio::net::TcpListener;
@@ -64,6 +64,13 @@ impl Peer for Front {
         &self,
         _: Request<InstanceLogsRequest>,
     ) -> Result<Response<Self::InstanceLogsStream>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn node_history(
+        &self,
+        _: Request<NodeHistoryRequest>,
+    ) -> Result<Response<NodeHistoryResponse>, Status> {
         Err(Status::unimplemented("not here"))
     }
 
