@@ -228,7 +228,6 @@ impl Node {
             builder: running.builder,
             store: Arc::clone(&store),
             fetch: Arc::new(NodeFetch::new(Arc::clone(&ledger), self.peers.clone())),
-            door: Arc::default(),
             edge: link.reports(),
             boot: self.boot,
             labels: self.config.labels.clone(),
@@ -249,6 +248,7 @@ impl Node {
             builds: running.builds,
             images: running.images,
             past: Arc::new(PastShelf::new(Arc::clone(&history))),
+            door: Arc::default(),
             edge: link.reports(),
         });
 
