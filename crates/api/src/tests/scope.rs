@@ -8,7 +8,7 @@ use temps_ledger::Ledger;
 use temps_wire::client::{Api, Client, ClientError};
 use temps_wire::proto::{
     AddDomainRequest, BuildLogRequest, BundleChunk, CancelRequest, CreateProjectRequest, DeployRequest,
-    ExplainInstanceRequest, GetDeploymentRequest, GetMetricsRequest, HasBundleRequest,
+    ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest, GetMetricsRequest, HasBundleRequest,
     ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest,
     LogsRequest, PauseRequest, PromoteRequest, RemoveDomainRequest, ResolveImageRequest, ResumeRequest,
     RollbackRequest, ScaleRequest, SetMaintenanceRequest, SetVariablesRequest, StatusRequest,
@@ -118,6 +118,9 @@ async fn ask(api: &mut Api, operation: &str, about: Things) -> Result<(), Status
         }
         "deploy" => answered(api.deploy(DeployRequest { project, ..deploy_request("v2") }).await),
         "logs" => answered(api.logs(LogsRequest { project, environment, ..Default::default() }).await),
+        "get_history" => {
+            answered(api.get_history(GetHistoryRequest { project, environment, ..Default::default() }).await)
+        }
         "list_variables" => {
             let values = false;
             answered(api.list_variables(ListVariablesRequest { project, environment, values }).await)
