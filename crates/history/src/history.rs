@@ -143,6 +143,11 @@ impl History {
         kept.tidied = kept.tidied.min(now);
     }
 
+    /// Whether there is a series of which nothing is written yet.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.kept().tracks.values().any(|track| track.generation == 0)
+    }
+
     /// Writes what changed since the last time. What cannot be written is tried again the next time.
     pub fn flush(&self) {
         self.write(Which::Changed);

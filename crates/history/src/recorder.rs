@@ -27,7 +27,8 @@ impl History {
             }
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             self.record(&reports.borrow(), now);
-            if now.is_multiple_of(WRITE) {
+            // Of what was never written nobody could say later when it began.
+            if now.is_multiple_of(WRITE) || self.has_unwritten() {
                 self.on_disk(History::flush).await;
             }
         }

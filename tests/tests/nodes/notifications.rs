@@ -148,8 +148,10 @@ pub(crate) fn mailed(cluster: &mut Cluster) -> Result {
         }
         // A certificate that nobody vouches for.
         let stranger = format!("{name}-stranger");
-        let add: Vec<&str> =
-            add[..add.len() - 2].iter().map(|word| if *word == name { &stranger } else { *word }).collect();
+        let mut add = add[..add.len() - 2].to_vec();
+        if let Some(at) = add.iter().position(|word| *word == "--name") {
+            add[at + 1] = &stranger;
+        }
         cluster.cli().text(&add)?;
         let ran = cluster.cli().run(&["notifications", "test", &stranger])?;
         check!(ran.code == 1 && ran.stdout.contains("mail server localhost"), "{ran:#?}");
