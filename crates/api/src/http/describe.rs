@@ -48,7 +48,11 @@ pub(super) fn document() -> String {
 fn unsigned(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            if fields.get("type").is_some_and(|of| *of == "integer") && fields.contains_key("minimum") {
+            let is_integer = fields.get("type").is_some_and(|of| {
+                // What may be left out may be null, too.
+                *of == "integer" || of.as_array().is_some_and(|any| any.contains(&"integer".into()))
+            });
+            if is_integer && fields.contains_key("minimum") {
                 fields.remove("format");
             }
             fields.values_mut().for_each(unsigned);
