@@ -122,14 +122,9 @@ impl Caller {
     }
 }
 
-/// The word for a role.
-pub(crate) fn role_word(role: Role) -> &'static str {
-    role.word()
-}
-
 /// The role of a word.
 pub(crate) fn parse_role(word: &str) -> Answer<Role> {
-    [Role::Viewer, Role::Deployer, Role::Admin].into_iter().find(|role| role_word(*role) == word).ok_or_else(
+    [Role::Viewer, Role::Deployer, Role::Admin].into_iter().find(|role| role.word() == word).ok_or_else(
         || Status::invalid_argument(format!("there is no role {word:?}; there are viewer, deployer, admin")),
     )
 }

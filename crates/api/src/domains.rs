@@ -1,7 +1,7 @@
 //! Names of environments, their certificates, and whether requests to them arrive here.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use temps_core::command::Command;
 use temps_core::domains::{self, Origin, is_certifiable};
@@ -9,7 +9,7 @@ use temps_core::host;
 use temps_core::model::{
     Acme, Certificate, CertificateFrom, CertificateId, CertificateOrder, ClusterState, EnvironmentId,
 };
-use temps_ledger::Proposal;
+use temps_ledger::{Proposal, wall};
 use temps_wire::certificate::{Read, read};
 use temps_wire::proto::{
     self, AddDomainRequest, Domain, DomainChanged, ListDomainsRequest, ListDomainsResponse, Reached,
@@ -195,8 +195,7 @@ fn certified(desk: &Desk, name: &str, chain: &str, key: &str) -> Answer<Certific
             names.join(", ")
         )));
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    if u128::from(not_after) <= now.as_millis() {
+    if not_after <= wall() {
         return Err(Status::invalid_argument("the certificate has expired"));
     }
     Ok(certificate)

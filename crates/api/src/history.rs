@@ -4,7 +4,7 @@
 //! others is worth more than nothing.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use temps_core::history::{Moment, Numbered, Point, Recorded, Span, Step, together};
@@ -13,6 +13,7 @@ use temps_core::model::{
     What,
 };
 use temps_core::text;
+use temps_ledger::wall;
 use temps_wire::proto::{
     GetHistoryRequest, GetHistoryResponse, HistoryMarker, HistoryMissing, HistoryOfNode, HistoryPoint,
     HistoryTraffic, NodeHistoryOfRelease, NodeHistoryPoint, NodeHistoryRequest, NodeHistoryResponse,
@@ -37,7 +38,7 @@ pub(crate) async fn get_history(
     request: GetHistoryRequest,
 ) -> Answer<GetHistoryResponse> {
     limits::environment(&request.project, &request.environment)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = wall() / 1_000;
     let Asked { span, step } = asked(&request, now)?;
     let state = desk.at_hand().await.state;
     let environment = reads::find(&state, &request.project, &request.environment)?.id;

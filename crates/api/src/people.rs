@@ -13,7 +13,7 @@ use temps_wire::proto::{
 use temps_wire::token::{ApiToken, OnceCode};
 use tonic::Status;
 
-use crate::caller::{Caller, parse_role, role_word};
+use crate::caller::{Caller, parse_role};
 use crate::desk::{Answer, Desk};
 use crate::limits;
 use crate::refusal::refused;
@@ -190,15 +190,10 @@ fn number(text: &str, prefix: char) -> Option<u64> {
 /// A grant in the words of the API.
 pub(crate) fn grant(grant: &Grant) -> proto::Grant {
     match grant {
-        Grant::Everything(role) => {
-            proto::Grant { role: role_word(*role).to_owned(), projects: BTreeMap::new() }
-        }
+        Grant::Everything(role) => proto::Grant { role: role.word().to_owned(), projects: BTreeMap::new() },
         Grant::Projects(projects) => proto::Grant {
             role: String::new(),
-            projects: projects
-                .iter()
-                .map(|(name, role)| (name.clone(), role_word(*role).to_owned()))
-                .collect(),
+            projects: projects.iter().map(|(name, role)| (name.clone(), role.word().to_owned())).collect(),
         },
     }
 }

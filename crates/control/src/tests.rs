@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Control, lease};
 
-async fn write(ledger: &MemoryLedger, command: Command) {
+pub(crate) async fn write(ledger: &MemoryLedger, command: Command) {
     let receipt = ledger.propose(Proposal { key: None, by: "test".to_owned(), command }).await.unwrap();
     receipt.made().unwrap();
 }
 
-fn node(name: &str) -> NewNode {
+pub(crate) fn node(name: &str) -> NewNode {
     NewNode {
         name: name.to_owned(),
         control: String::new(),

@@ -76,9 +76,8 @@ async fn deploy(
     path: RawPathParams,
     request: Request,
 ) -> Result<Response, Refused> {
-    let (head, body) = parts(request).await?;
-    let message = wish(&desk, &head, ask::of_body(&path, &head, &body)?).await?;
-    Ok(json(Temps::deploy(&desk, ask::asked(&head, message)?).await?.get_ref()))
+    let asked = asked(&desk, &path, request).await?;
+    Ok(json(Temps::deploy(&desk, asked).await?.get_ref()))
 }
 
 async fn preview(
@@ -86,9 +85,15 @@ async fn preview(
     path: RawPathParams,
     request: Request,
 ) -> Result<Response, Refused> {
+    let asked = asked(&desk, &path, request).await?;
+    Ok(json(Temps::preview_deployment(&desk, asked).await?.get_ref()))
+}
+
+/// What gRPC would have been asked.
+async fn asked(desk: &Desk, path: &RawPathParams, request: Request) -> Answer<tonic::Request<DeployRequest>> {
     let (head, body) = parts(request).await?;
-    let message = wish(&desk, &head, ask::of_body(&path, &head, &body)?).await?;
-    Ok(json(Temps::preview_deployment(&desk, ask::asked(&head, message)?).await?.get_ref()))
+    let message = wish(desk, &head, ask::of_body(path, &head, &body)?).await?;
+    ask::asked(&head, message)
 }
 
 /// The message of gRPC. Whoever may not see the environment gets nothing of its current release.

@@ -12,7 +12,7 @@ use temps_core::command::{Certify, Command};
 use temps_core::model::{
     Acme, Certificate, CertificateFrom, CertificateId, ClusterState, Millis, NodeId, Opaque,
 };
-use temps_ledger::{Ledger, MemoryLedger, Proposal, wall};
+use temps_ledger::{Ledger, MemoryLedger, wall};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{Certifier, Vault, pause};
+use crate::tests::write;
 
 const DAY: Millis = 24 * 60 * 60 * 1_000;
 
@@ -190,11 +191,6 @@ fn certificate(name: &str) -> (Certificate, String) {
     };
     // RFC 9773: both in base64url.
     (certificate, "aXNzdWVy.BwgJ".to_owned())
-}
-
-async fn write(ledger: &MemoryLedger, command: Command) {
-    let receipt = ledger.propose(Proposal { key: None, by: "test".to_owned(), command }).await.unwrap();
-    receipt.made().unwrap();
 }
 
 /// A cluster with a certificate for shop.example.com, ordered from the server.

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{ChannelKeys, Notifier, pause, sign, without};
+use crate::tests::node;
 use receivers::{Hook, Mailbox, authority};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -82,15 +83,8 @@ impl World {
         world.write(Command::Found { domain: "example.com".to_owned(), token_hash: "00".to_owned() }).await;
         world.write(Command::CreateJoinToken { hash: "t".to_owned(), ttl: 60_000, uses: 9 }).await;
         for name in ["n1", "n2"] {
-            let new = NewNode {
-                name: name.to_owned(),
-                control: String::new(),
-                edge_peer: String::new(),
-                edge_http: String::new(),
-                version: String::new(),
-                fingerprint: name.to_owned(),
-                token_hash: (name == "n2").then(|| "t".to_owned()),
-            };
+            let token_hash = (name == "n2").then(|| "t".to_owned());
+            let new = NewNode { token_hash, ..node(name) };
             world.write(Command::AddNode(new)).await;
         }
         world
