@@ -76,8 +76,10 @@ pub fn routes(desk: Desk) -> Routes {
         .max_encoding_message_size(MESSAGE_MAX);
     let temps = TempsServer::new(desk.clone()).max_encoding_message_size(MESSAGE_MAX);
     let services = Routes::new(temps).add_service(peer).add_service(JoinServer::new(desk.clone()));
-    let plain =
-        axum::Router::new().route("/metrics", axum::routing::get(scrape)).merge(crate::http::routes());
+    let plain = axum::Router::new()
+        .route("/metrics", axum::routing::get(scrape))
+        .merge(crate::http::routes())
+        .merge(crate::pages::routes(&desk));
     Routes::from(services.into_axum_router().merge(plain.with_state(desk)))
 }
 

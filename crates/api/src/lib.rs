@@ -22,6 +22,7 @@ mod metrics;
 mod nodes;
 mod notifications;
 mod operations;
+mod pages;
 pub mod parts;
 mod peer;
 mod people;

@@ -110,6 +110,10 @@ pub(crate) fn event(state: &ClusterState, e: &Event) -> proto::Event {
         instance: about.map(|(instance, _)| instance.to_string()).unwrap_or_default(),
         node: about.map(|(_, node)| state.node_name(node)).unwrap_or_default(),
         deployment: e.deployment.map(|d| d.0),
+        attempts: match e.what {
+            What::Healthy { attempts, .. } => Some(attempts),
+            _ => None,
+        },
     }
 }
 

@@ -7,7 +7,7 @@ mod ask;
 mod bundle;
 mod deploy;
 mod describe;
-mod problem;
+pub(crate) mod problem;
 mod stream;
 mod table;
 

@@ -53,7 +53,7 @@ pub(crate) fn problem(status: StatusCode, title: &'static str, detail: &str) -> 
 }
 
 /// The status and the title for a code of gRPC.
-fn meaning(code: Code) -> (StatusCode, &'static str) {
+pub(crate) fn meaning(code: Code) -> (StatusCode, &'static str) {
     match code {
         Code::InvalidArgument | Code::OutOfRange => (StatusCode::BAD_REQUEST, "Not understood"),
         Code::Unauthenticated => (StatusCode::UNAUTHORIZED, "Not logged in"),

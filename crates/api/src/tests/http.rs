@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -18,18 +19,19 @@ use super::cluster::{Cluster, deploy, digest};
 use crate::operations::ROLES;
 
 /// What was asked, and how.
-struct Asked<'a> {
-    token: Option<&'a str>,
-    method: &'a str,
-    path: &'a str,
-    body: Option<Bytes>,
-    headers: &'a [(&'a str, &'a str)],
+pub(super) struct Asked<'a> {
+    pub(super) token: Option<&'a str>,
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) body: Option<Bytes>,
+    pub(super) headers: &'a [(&'a str, &'a str)],
 }
 
-struct Answered {
-    status: u16,
-    kind: String,
-    text: String,
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) kind: String,
+    pub(super) text: String,
+    pub(super) headers: http::HeaderMap,
 }
 
 impl Answered {
@@ -39,10 +41,19 @@ impl Answered {
 }
 
 /// Asks over HTTP/1.1, as programs do that know nothing else.
-async fn send(cluster: &Cluster, asked: Asked<'_>) -> Answered {
+pub(super) async fn send(cluster: &Cluster, asked: Asked<'_>) -> Answered {
+    let answer = send_to(cluster, 0, asked).await;
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let kind = answer.headers().get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
+    let text = String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    Answered { status, kind, text, headers }
+}
+
+/// Returns when the head has come.
+pub(super) async fn send_to(cluster: &Cluster, node: usize, asked: Asked<'_>) -> http::Response<Incoming> {
     let mut tls = (*pinned_client_config(cluster.admin.fingerprint()).unwrap()).clone();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let tcp = TcpStream::connect(&cluster.nodes[0].address).await.unwrap();
+    let tcp = TcpStream::connect(&cluster.nodes[node].address).await.unwrap();
     let name = rustls_pki_types::ServerName::try_from(CLUSTER_NAME).unwrap();
     let tls = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await.unwrap();
     let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await.unwrap();
@@ -59,11 +70,7 @@ async fn send(cluster: &Cluster, asked: Asked<'_>) -> Answered {
         request = request.header("content-type", "application/json");
     }
     let request = request.body(Full::new(asked.body.unwrap_or_default())).unwrap();
-    let answer = sender.send_request(request).await.unwrap();
-    let status = answer.status().as_u16();
-    let kind = answer.headers().get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
-    let text = String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
-    Answered { status, kind, text }
+    sender.send_request(request).await.unwrap()
 }
 
 async fn ask(cluster: &Cluster, method: &str, path: &str, body: Option<Value>) -> Answered {

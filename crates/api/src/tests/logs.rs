@@ -12,7 +12,7 @@ use super::cluster::{Cluster, deploy};
 const SOON: Duration = Duration::from_secs(10);
 
 /// Starts an instance of the deployment on a node, and lets the node report it.
-async fn start(cluster: &Cluster, slot: u32, node: u64) {
+pub(super) async fn start(cluster: &Cluster, slot: u32, node: u64) {
     let node = NodeId(node);
     let action = Action::Start {
         environment: EnvironmentId(1),

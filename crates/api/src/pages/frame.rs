@@ -1,0 +1,152 @@
+//! What is around every page: where one can go, and how the cluster is.
+
+use temps_core::model::{ClusterState, Grant, Node, NodeStatus, Role};
+use temps_core::text;
+use temps_ledger::wall;
+
+use super::visitor::Visitor;
+use crate::desk::Desk;
+
+/// Pages, and whether it takes a role for everything to see them.
+const PAGES: [(&str, &str, Option<Role>); 7] = [
+    ("/", "Projects", None),
+    ("/deployments", "Deployments", None),
+    ("/nodes", "Nodes", None),
+    ("/domains", "Domains", None),
+    ("/notifications", "Notifications", Some(Role::Viewer)),
+    ("/access", "Access", Some(Role::Admin)),
+    ("/audit", "Audit", Some(Role::Admin)),
+];
+/// A certificate that ends sooner is told of in the strip, in days.
+const SOON: u64 = 21;
+
+/// What is around a page.
+pub(super) struct Frame {
+    at: &'static str,
+    grant: Grant,
+    pub(super) who: String,
+    pub(super) word: String,
+    pub(super) nodes: Vec<Tag>,
+    /// The node that shows the page.
+    pub(super) here: String,
+    pub(super) quorum: bool,
+    pub(super) term: u64,
+    pub(super) index: u64,
+    /// How many entries of the log this node had not applied yet when it was asked.
+    pub(super) behind: u64,
+    /// What about certificates needs a look; empty where nothing does.
+    pub(super) certificates: String,
+    /// Where other nodes show the same, by name.
+    pub(super) doors: Vec<(String, String)>,
+    /// The same for the script, as JSON.
+    pub(super) others: String,
+}
+
+/// A node in the strip.
+pub(super) struct Tag {
+    pub(super) name: String,
+    pub(super) leads: bool,
+    pub(super) word: &'static str,
+    pub(super) tone: &'static str,
+    /// Space left on its fullest disk; empty where it is not known.
+    pub(super) free: String,
+}
+
+impl Frame {
+    /// `at`: the page that is shown, or the one above it.
+    pub(super) async fn new(desk: &Desk, visitor: &Visitor, at: &'static str) -> Self {
+        let applied = desk.ledger.state().index;
+        let hand = desk.at_hand().await;
+        let leadership = *desk.ledger.leadership().borrow();
+        let state = hand.state;
+        let grant = visitor.caller.grant.clone();
+        let nodes = state.nodes.values().map(|node| tag(node, leadership.leader == Some(node.id))).collect();
+        let doors: Vec<_> = others(desk, &state).map(|node| (node.name.clone(), origin(node))).collect();
+        let origins: Vec<&str> = doors.iter().map(|(_, origin)| origin.as_str()).collect();
+        Self {
+            at,
+            who: visitor.caller.name.clone(),
+            word: visitor.word.clone(),
+            nodes,
+            here: desk.name(&state),
+            quorum: hand.fresh,
+            term: leadership.term,
+            index: state.index,
+            behind: state.index.saturating_sub(applied),
+            certificates: grant.everywhere().map(|_| certificates(&state)).unwrap_or_default(),
+            others: serde_json::to_string(&origins).unwrap_or_default(),
+            doors,
+            grant,
+        }
+    }
+
+    pub(super) fn pages(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let seen = |least: Option<Role>| least.is_none_or(|least| self.grant.everywhere() >= Some(least));
+        PAGES.into_iter().filter(move |(.., least)| seen(*least)).map(|(path, name, _)| (path, name))
+    }
+
+    pub(super) fn is_at(&self, path: &str) -> bool {
+        self.at == path
+    }
+
+    /// Whether the reader may see what belongs to the cluster and to no project.
+    pub(super) fn sees_all(&self) -> bool {
+        self.grant.everywhere().is_some()
+    }
+
+    /// Whether the reader may change things of the cluster.
+    pub(super) fn is_admin(&self) -> bool {
+        self.grant.everywhere() >= Some(Role::Admin)
+    }
+
+    /// Whether the reader may deploy anything, projects that are not there yet included.
+    pub(super) fn deploys_all(&self) -> bool {
+        self.grant.everywhere() >= Some(Role::Deployer)
+    }
+
+    /// Whether the reader may deploy in a project.
+    pub(super) fn deploys(&self, project: &str) -> bool {
+        self.grant.within(project) >= Some(Role::Deployer)
+    }
+}
+
+fn tag(node: &Node, leads: bool) -> Tag {
+    let (word, tone) = match node.status {
+        NodeStatus::Lost => ("lost", "bad"),
+        NodeStatus::Up if node.facts.trouble.is_some() => ("in trouble", "busy"),
+        NodeStatus::Up if node.drained => ("drained", ""),
+        NodeStatus::Up if node.draining => ("draining", "busy"),
+        NodeStatus::Up if node.cordoned => ("cordoned", ""),
+        NodeStatus::Up => ("", "good"),
+    };
+    let free = node.facts.free.map(text::bytes).unwrap_or_default();
+    Tag { name: node.name.clone(), leads, word, tone, free }
+}
+
+fn certificates(state: &ClusterState) -> String {
+    let soon = wall() + SOON * 24 * 60 * 60 * 1_000;
+    let ending = state.tls.certificates.values().filter(|c| c.not_after < soon).count();
+    let failing = state.tls.orders.values().filter(|order| order.failure.is_some()).count();
+    let mut told = Vec::new();
+    if ending > 0 {
+        told.push(format!("{ending} end within {SOON} days"));
+    }
+    if failing > 0 {
+        told.push(format!("{failing} cannot be ordered"));
+    }
+    told.join(", ")
+}
+
+fn others<'a>(desk: &Desk, state: &'a ClusterState) -> impl Iterator<Item = &'a Node> {
+    let own = desk.ledger.node();
+    state.nodes.values().filter(move |node| node.id != own)
+}
+
+fn origin(node: &Node) -> String {
+    format!("https://{}", node.control)
+}
+
+/// Where other nodes show the same.
+pub(super) fn origins(desk: &Desk) -> Vec<String> {
+    others(desk, &desk.ledger.state()).map(origin).collect()
+}

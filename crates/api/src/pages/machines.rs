@@ -1,0 +1,62 @@
+//! Nodes: the list, and one with what is left on it and what happened to it.
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect};
+use temps_wire::proto::{
+    CordonNodeRequest, DrainNodeRequest, GetNodeRequest, ListNodesRequest, Node, NodeDetail,
+    RemoveNodeRequest, UncordonNodeRequest,
+};
+use tonic::Status;
+
+use super::frame::Frame;
+use super::sorry::Sorry;
+use super::visitor::{Posted, Visitor};
+use super::{Page, show, words};
+use crate::desk::Desk;
+use crate::operations::Operations;
+
+#[derive(Template)]
+#[template(path = "nodes.html")]
+struct List {
+    frame: Frame,
+    nodes: Vec<Node>,
+}
+
+#[derive(Template)]
+#[template(path = "node.html")]
+struct One {
+    frame: Frame,
+    node: Node,
+    detail: NodeDetail,
+}
+
+pub(super) async fn list(State(desk): State<Desk>, visitor: Visitor) -> Page {
+    let nodes = Operations::list_nodes(&desk, visitor.caller.clone(), ListNodesRequest {}).await?.nodes;
+    show(&List { frame: Frame::new(&desk, &visitor, "/nodes").await, nodes })
+}
+
+pub(super) async fn one(State(desk): State<Desk>, Path(node): Path<u64>, visitor: Visitor) -> Page {
+    let detail = Operations::get_node(&desk, visitor.caller.clone(), GetNodeRequest { node }).await?;
+    let node = detail.node.clone().ok_or_else(|| Status::internal("it has no head"))?;
+    show(&One { frame: Frame::new(&desk, &visitor, "/nodes").await, node, detail })
+}
+
+pub(super) async fn act(
+    State(desk): State<Desk>,
+    Path((node, action)): Path<(u64, String)>,
+    posted: Posted,
+) -> Page {
+    let caller = posted.visitor.caller;
+    match action.as_str() {
+        "cordon" => drop(Operations::cordon_node(&desk, caller, CordonNodeRequest { node }).await?),
+        "uncordon" => drop(Operations::uncordon_node(&desk, caller, UncordonNodeRequest { node }).await?),
+        "drain" => drop(Operations::drain_node(&desk, caller, DrainNodeRequest { node }).await?),
+        "remove" => {
+            Operations::remove_node(&desk, caller, RemoveNodeRequest { node, force: false }).await?;
+            return Ok(Redirect::to("/nodes").into_response());
+        }
+        other => return Err(Sorry(Status::not_found(format!("there is no button {other:?}")))),
+    }
+    Ok(Redirect::to(&format!("/nodes/{node}")).into_response())
+}

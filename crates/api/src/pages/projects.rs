@@ -1,0 +1,151 @@
+//! Projects: all of them, and one environment with what it runs and what can be done with it.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect};
+use temps_wire::proto::{
+    CreateProjectRequest, Deployment, EnvironmentStatus, GetHistoryRequest, HistoryTraffic, Instance,
+    ListDeploymentsRequest, ListProjectsRequest, ListVariablesRequest, Maintenance, RollbackRequest,
+    ScaleRequest, SetMaintenanceRequest, SetVariablesRequest, StatusRequest,
+};
+use tonic::Status;
+
+use super::chart::{self, Chart};
+use super::frame::Frame;
+use super::visitor::{Fields, Posted, Visitor};
+use super::{Page, show, words};
+use crate::caller::Caller;
+use crate::desk::{Answer, Desk};
+use crate::operations::Operations;
+
+#[derive(Template)]
+#[template(path = "projects.html")]
+struct All {
+    frame: Frame,
+    environments: Vec<EnvironmentStatus>,
+    /// Projects of which nothing was deployed yet.
+    empty: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "environment.html")]
+struct One {
+    frame: Frame,
+    e: EnvironmentStatus,
+    /// Instances by node.
+    map: BTreeMap<String, Vec<Instance>>,
+    deployments: Vec<Deployment>,
+    variables: Vec<String>,
+    charts: Vec<Chart>,
+    total: HistoryTraffic,
+}
+
+impl One {
+    fn failed(&self) -> u64 {
+        chart::failed(&self.total)
+    }
+}
+
+pub(super) async fn all(State(desk): State<Desk>, visitor: Visitor) -> Page {
+    let status = Operations::status(&desk, visitor.caller.clone(), StatusRequest::default()).await?;
+    let environments = status.environments;
+    let mut empty =
+        Operations::list_projects(&desk, visitor.caller.clone(), ListProjectsRequest {}).await?.names;
+    empty.retain(|name| environments.iter().all(|e| e.project != *name));
+    let frame = Frame::new(&desk, &visitor, "/").await;
+    show(&All { frame, environments, empty })
+}
+
+pub(super) async fn one(
+    State(desk): State<Desk>,
+    Path((project, environment)): Path<(String, String)>,
+    visitor: Visitor,
+) -> Page {
+    let caller = || visitor.caller.clone();
+    let of = StatusRequest { project: project.clone(), environment: environment.clone() };
+    let e = Operations::status(&desk, caller(), of).await?.environments.into_iter().next();
+    let e = e.ok_or_else(|| {
+        Status::not_found(format!("there is no environment {environment:?} of {project:?}"))
+    })?;
+    let of = ListDeploymentsRequest { project: project.clone(), environment: environment.clone(), limit: 20 };
+    let deployments = Operations::list_deployments(&desk, caller(), of).await?.deployments;
+    let of = GetHistoryRequest {
+        project: project.clone(),
+        environment: environment.clone(),
+        ..Default::default()
+    };
+    let history = Operations::get_history(&desk, caller(), of).await?;
+    let (charts, total) = (Chart::of_environment(&history), history.total.unwrap_or_default());
+    let of = ListVariablesRequest { project, environment, values: false };
+    let variables = Operations::list_variables(&desk, caller(), of).await?.variables.into_keys().collect();
+    let mut map = BTreeMap::<String, Vec<Instance>>::new();
+    for instance in &e.instances {
+        map.entry(instance.node.clone()).or_default().push(instance.clone());
+    }
+    let frame = Frame::new(&desk, &visitor, "/").await;
+    show(&One { frame, e, map, deployments, variables, charts, total })
+}
+
+pub(super) async fn create(State(desk): State<Desk>, posted: Posted) -> Page {
+    let asked = CreateProjectRequest { name: posted.fields.get("name").to_owned() };
+    Operations::create_project(&desk, posted.visitor.caller, asked).await?;
+    Ok(Redirect::to("/").into_response())
+}
+
+/// A form of an environment.
+pub(super) async fn act(
+    State(desk): State<Desk>,
+    Path((project, environment, action)): Path<(String, String, String)>,
+    posted: Posted,
+) -> Page {
+    let at = format!("/projects/{project}/{environment}");
+    let Posted { visitor, fields } = posted;
+    if action == "rollback" {
+        let asked = RollbackRequest { project, environment, to: None };
+        let accepted = Operations::rollback(&desk, visitor.caller, asked).await?;
+        return Ok(Redirect::to(&format!("/deployments/{}", accepted.deployment)).into_response());
+    }
+    change(&desk, visitor.caller, &action, (project, environment), &fields).await?;
+    Ok(Redirect::to(&at).into_response())
+}
+
+async fn change(
+    desk: &Desk,
+    caller: Caller,
+    action: &str,
+    (project, environment): (String, String),
+    fields: &Fields,
+) -> Answer<()> {
+    match action {
+        "scale" => {
+            let instances = fields.below("instances.").map(|(process, n)| {
+                let n = n
+                    .parse()
+                    .map_err(|_| Status::invalid_argument(format!("{n:?} is no number of instances")))?;
+                Ok::<_, Status>((process.to_owned(), n))
+            });
+            let instances = instances.collect::<Result<_, _>>()?;
+            Operations::scale(desk, caller, ScaleRequest { project, environment, instances }).await?;
+        }
+        "variables" => {
+            let name = fields.get("name").to_owned();
+            let mut asked = SetVariablesRequest { project, environment, ..SetVariablesRequest::default() };
+            if fields.is_set("remove") {
+                asked.remove.push(name);
+            } else {
+                asked.set.insert(name, fields.exact("value").to_owned());
+            }
+            Operations::set_variables(desk, caller, asked).await?;
+        }
+        "maintenance" => {
+            let maintenance = (!fields.is_set("off"))
+                .then(|| Maintenance { message: fields.get("message").to_owned(), retry_after_s: 120 });
+            let asked = SetMaintenanceRequest { project, environment, maintenance };
+            Operations::set_maintenance(desk, caller, asked).await?;
+        }
+        other => return Err(Status::not_found(format!("there is no form {other:?}"))),
+    }
+    Ok(())
+}

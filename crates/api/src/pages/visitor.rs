@@ -1,0 +1,213 @@
+//! Who looks at a page, and whether a form was sent from one of ours.
+//!
+//! A session's secret is in a cookie that scripts cannot read and that belongs to this host alone. A form carries a
+//! word that follows from that secret, so a page of somebody else can neither read nor guess it, and where the browser
+//! says from where a form was sent that must be here.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use axum::body::to_bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
+use temps_wire::serve::PeerAddress;
+use temps_wire::token::{SessionSecret, same_hash};
+use tonic::Status;
+
+use super::sorry::Sorry;
+use crate::caller::Caller;
+use crate::desk::Desk;
+use crate::sessions;
+
+/// `__Host-`: browsers take it over TLS alone, for this host, from this host.
+const COOKIE_NAME: &str = "__Host-temps";
+/// The largest form, in bytes: a certificate with its key fits.
+const FORM_MAX: usize = 256 << 10;
+
+/// Somebody who is signed in.
+#[derive(Clone)]
+pub(super) struct Visitor {
+    pub(super) caller: Caller,
+    /// The word that forms carry.
+    pub(super) word: String,
+}
+
+impl FromRequestParts<Desk> for Visitor {
+    type Rejection = Response;
+
+    async fn from_request_parts(head: &mut Parts, desk: &Desk) -> Result<Self, Response> {
+        let found = match secret(&head.headers) {
+            Some(secret) => {
+                let word = word(&secret);
+                sessions::session(desk, &secret, address(head)).await.map(|caller| Self { caller, word })
+            }
+            None => None,
+        };
+        found.ok_or_else(|| {
+            let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+            let next = serde_urlencoded::to_string([("next", path)]).unwrap_or_default();
+            Redirect::to(&format!("/sign-in?{next}")).into_response()
+        })
+    }
+}
+
+/// A form that somebody sent who is signed in.
+pub(super) struct Posted {
+    pub(super) visitor: Visitor,
+    pub(super) fields: Fields,
+}
+
+impl FromRequest<Desk> for Posted {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, desk: &Desk) -> Result<Self, Response> {
+        let (mut head, body) = request.into_parts();
+        let visitor = Visitor::from_request_parts(&mut head, desk).await?;
+        let fields = Fields::read(&head, body).await.map_err(Sorry::into_response)?;
+        let shown = hex::encode(Sha256::digest(fields.get("word")));
+        if same_hash(&shown, &hex::encode(Sha256::digest(&visitor.word))) {
+            return Ok(Self { visitor, fields });
+        }
+        let why =
+            "the form is not from a page of yours, or you have signed in anew since; load the page again";
+        Err(Sorry(Status::permission_denied(why)).into_response())
+    }
+}
+
+/// What a form says. Sent by anybody.
+pub(super) struct Fields(BTreeMap<String, String>);
+
+impl Fields {
+    pub(super) async fn read(head: &Parts, body: axum::body::Body) -> Result<Self, Sorry> {
+        if !is_from_here(&head.headers) {
+            return Err(Sorry(Status::permission_denied("the form was sent from another site")));
+        }
+        let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if kind != "application/x-www-form-urlencoded" {
+            return Err(Sorry(Status::invalid_argument("this takes a form of a page")));
+        }
+        let body = to_bytes(body, FORM_MAX).await;
+        let body =
+            body.map_err(|_| Status::invalid_argument("the form is too long, or did not come whole"))?;
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(&body)
+            .map_err(|why| Status::invalid_argument(format!("the form cannot be read: {why}")))?;
+        Ok(Self(pairs.into_iter().collect()))
+    }
+
+    /// A field without spaces around it; empty where it is not there.
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", |value| value.trim())
+    }
+
+    /// A field as it was typed.
+    pub(super) fn exact(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The fields whose names begin so, without that beginning.
+    pub(super) fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+}
+
+/// What the browser says about where the form was: nothing, or here.
+fn is_from_here(headers: &HeaderMap) -> bool {
+    if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+        return false;
+    }
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let (Ok(origin), Some(host)) = (origin.to_str(), headers.get(HOST).and_then(|host| host.to_str().ok()))
+    else {
+        return false;
+    };
+    origin.strip_prefix("https://").is_some_and(|origin| origin.eq_ignore_ascii_case(host))
+}
+
+/// From where somebody asks.
+pub(super) fn address(head: &Parts) -> Option<IpAddr> {
+    head.extensions.get::<PeerAddress>().and_then(|address| address.0)
+}
+
+fn secret(headers: &HeaderMap) -> Option<SessionSecret> {
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE_NAME).and_then(|(_, value)| value.parse().ok())
+}
+
+fn word(secret: &SessionSecret) -> String {
+    hex::encode(Sha256::new().chain_update(b"temps form ").chain_update(secret.reveal()).finalize())
+}
+
+/// The answer to somebody who has signed in.
+pub(super) fn signed_in(secret: &SessionSecret, next: &str) -> Response {
+    let cookie = format!("{COOKIE_NAME}={}; Path=/; Secure; HttpOnly; SameSite=Lax", secret.reveal());
+    with_cookie(&cookie, next)
+}
+
+/// The answer to somebody who has signed out.
+pub(super) fn signed_out() -> Response {
+    with_cookie(&format!("{COOKIE_NAME}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0"), "/sign-in")
+}
+
+fn with_cookie(cookie: &str, next: &str) -> Response {
+    let mut response = Redirect::to(inside(next)).into_response();
+    match HeaderValue::from_str(cookie) {
+        Ok(cookie) => {
+            response.headers_mut().insert(http::header::SET_COOKIE, cookie);
+            response
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// A path of ours; the first page where it is none, such as `//elsewhere.example`.
+fn inside(next: &str) -> &str {
+    let is_ours = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    if is_ours { next } else { "/" }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{inside, is_from_here};
+
+    #[test]
+    fn nobody_is_led_elsewhere() {
+        for (next, to) in [
+            ("/deployments/7?all=1", "/deployments/7?all=1"),
+            ("//elsewhere.example/", "/"),
+            ("https://elsewhere.example/", "/"),
+            ("/\\elsewhere.example", "/"),
+            ("", "/"),
+        ] {
+            assert_eq!(inside(next), to, "{next}");
+        }
+    }
+
+    #[test]
+    fn a_form_of_another_site_is_not_ours() {
+        let check = |headers: &[(&'static str, &'static str)], ours: bool| {
+            let headers: HeaderMap = headers
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect();
+            assert_eq!(is_from_here(&headers), ours, "{headers:?}");
+        };
+        check(&[("host", "n1:7400")], true);
+        check(&[("host", "n1:7400"), ("origin", "https://n1:7400")], true);
+        check(&[("host", "n1:7400"), ("origin", "https://n1")], false);
+        check(&[("host", "n1:7400"), ("origin", "http://n1:7400")], false);
+        check(&[("host", "n1:7400"), ("origin", "null")], false);
+        check(&[("host", "n1:7400"), ("sec-fetch-site", "cross-site")], false);
+        check(&[("host", "n1:7400"), ("sec-fetch-site", "same-origin")], true);
+    }
+}

@@ -1,0 +1,93 @@
+//! How pages say numbers and states: as the CLI does.
+
+use jiff::Timestamp;
+use temps_core::text;
+use temps_wire::proto::{Grant, Notification, Token};
+
+/// The tone of a phase or a state: what colour its tag has, and which shape.
+pub(super) fn tone(word: &str) -> &'static str {
+    match word {
+        "succeeded" | "serving" | "ready" | "up" => "good",
+        "failed" | "rolled_back" | "exited" | "lost" | "unready" => "bad",
+        "queued" | "building" | "releasing" | "stepping" | "watching" | "reverting" | "starting"
+        | "draining" | "stopping" => "busy",
+        _ => "",
+    }
+}
+
+/// A word of the API for people.
+pub(super) fn plain(word: &str) -> String {
+    word.replace('_', " ")
+}
+
+pub(super) fn duration(ms: &u64) -> String {
+    text::duration(*ms)
+}
+
+pub(super) fn maybe(ms: &Option<u64>) -> String {
+    ms.map_or_else(|| "–".to_owned(), text::duration)
+}
+
+pub(super) fn bytes(n: &Option<u64>) -> String {
+    n.map_or_else(|| "–".to_owned(), text::bytes)
+}
+
+/// A moment, as HTML and scripts read it.
+pub(super) fn moment(wall_ms: &u64) -> String {
+    written(*wall_ms, "%Y-%m-%dT%H:%M:%SZ")
+}
+
+/// The time of day, by UTC: the server does not know the reader's zone.
+pub(super) fn clock(wall_ms: &u64) -> String {
+    written(*wall_ms, "%H:%M:%S")
+}
+
+/// A moment with its day, by UTC.
+pub(super) fn date_and_clock(wall_ms: &u64) -> String {
+    written(*wall_ms, "%Y-%m-%d %H:%M:%S")
+}
+
+/// A day, by UTC.
+pub(super) fn date(wall_ms: &u64) -> String {
+    written(*wall_ms, "%Y-%m-%d")
+}
+
+fn written(wall_ms: u64, format: &str) -> String {
+    let at = i64::try_from(wall_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    at.map_or_else(|| "–".to_owned(), |at| at.strftime(format).to_string())
+}
+
+/// Faults of requests, in percent with one digit.
+pub(super) fn rate(failed: u64, of: &u64) -> String {
+    match *of {
+        0 => "–".to_owned(),
+        of => {
+            let tenths = failed.saturating_mul(1_000) / of;
+            format!("{}.{}%", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+/// What somebody may do.
+pub(super) fn grant(grant: Option<&Grant>) -> String {
+    let Some(grant) = grant else { return "nothing".to_owned() };
+    if !grant.role.is_empty() {
+        return grant.role.clone();
+    }
+    let each: Vec<_> = grant.projects.iter().map(|(project, role)| format!("{role} of {project}")).collect();
+    if each.is_empty() { "nothing".to_owned() } else { each.join(", ") }
+}
+
+/// How somebody is told: `type` is no name in templates.
+pub(super) fn by(notification: &Notification) -> &str {
+    &notification.r#type
+}
+
+/// Until when a token is valid.
+pub(super) fn ends(token: &Token) -> String {
+    match token.expires_in_ms {
+        None => "never".to_owned(),
+        Some(0) => "has ended".to_owned(),
+        Some(ms) => format!("in {}", text::duration(ms)),
+    }
+}
