@@ -8,6 +8,7 @@
 pub mod acme;
 pub mod app;
 pub mod browser;
+pub mod chrome;
 pub mod cli;
 pub mod cluster;
 pub mod deployment;

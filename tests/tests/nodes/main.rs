@@ -1,7 +1,8 @@
-//! Machines that are emptied, machines that leave for good, what their edges count, names with their certificates, and
-//! who may do what.
+//! Machines that are emptied, machines that leave for good, what their edges count, names with their certificates, who
+//! may do what, and what all of it looks like in a browser.
 
 mod access;
+mod dashboard;
 mod domains;
 mod drain;
 mod edges;
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         ("the_first_admins_code_is_shown_once_and_the_last_admin_stays", access::people),
         ("a_token_of_one_project_sees_and_touches_no_other", access::one_project),
         ("each_change_has_one_audit_entry_in_one_chain", access::audit),
+        ("a_person_runs_the_cluster_in_a_browser_and_its_node_is_lost", dashboard::watched),
+        ("what_strangers_wrote_stays_text_in_a_browser", dashboard::hostile),
         ("notices_arrive_whoever_leads_and_a_dead_receiver_delays_nobody", notifications::told),
         ("notices_arrive_by_mail", notifications::mailed),
         ("the_leaders_node_is_removed", remove::leading),

@@ -12,6 +12,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN};
 use http::request::Parts;
+use http::uri::{Authority, Uri};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 use temps_wire::serve::PeerAddress;
@@ -83,7 +84,7 @@ pub(super) struct Fields(BTreeMap<String, String>);
 
 impl Fields {
     pub(super) async fn read(head: &Parts, body: axum::body::Body) -> Result<Self, Sorry> {
-        if !is_from_here(&head.headers) {
+        if !is_from_here(&head.uri, &head.headers) {
             return Err(Sorry(Status::permission_denied("the form was sent from another site")));
         }
         let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -119,15 +120,15 @@ impl Fields {
 }
 
 /// What the browser says about where the form was: nothing, or here.
-fn is_from_here(headers: &HeaderMap) -> bool {
+fn is_from_here(asked: &Uri, headers: &HeaderMap) -> bool {
     if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
         return false;
     }
     let Some(origin) = headers.get(ORIGIN) else { return true };
-    let (Ok(origin), Some(host)) = (origin.to_str(), headers.get(HOST).and_then(|host| host.to_str().ok()))
-    else {
-        return false;
-    };
+    // HTTP/2 says it in the place of the header.
+    let named = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = asked.authority().map(Authority::as_str).or(named);
+    let (Ok(origin), Some(host)) = (origin.to_str(), host) else { return false };
     origin.strip_prefix("https://").is_some_and(|origin| origin.eq_ignore_ascii_case(host))
 }
 
@@ -176,7 +177,7 @@ fn inside(next: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
     use super::{inside, is_from_here};
 
@@ -195,13 +196,14 @@ mod tests {
 
     #[test]
     fn a_form_of_another_site_is_not_ours() {
-        let check = |headers: &[(&'static str, &'static str)], ours: bool| {
+        let check_at = |asked: &'static str, headers: &[(&'static str, &'static str)], ours: bool| {
             let headers: HeaderMap = headers
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
                 .collect();
-            assert_eq!(is_from_here(&headers), ours, "{headers:?}");
+            assert_eq!(is_from_here(&Uri::from_static(asked), &headers), ours, "{asked} {headers:?}");
         };
+        let check = |headers: &[(&'static str, &'static str)], ours| check_at("/code", headers, ours);
         check(&[("host", "n1:7400")], true);
         check(&[("host", "n1:7400"), ("origin", "https://n1:7400")], true);
         check(&[("host", "n1:7400"), ("origin", "https://n1")], false);
@@ -209,5 +211,7 @@ mod tests {
         check(&[("host", "n1:7400"), ("origin", "null")], false);
         check(&[("host", "n1:7400"), ("sec-fetch-site", "cross-site")], false);
         check(&[("host", "n1:7400"), ("sec-fetch-site", "same-origin")], true);
+        check_at("https://n1:7400/code", &[("origin", "https://n1:7400")], true);
+        check_at("https://n1:7400/code", &[("origin", "https://n2:7400")], false);
     }
 }
