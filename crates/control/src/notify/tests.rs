@@ -1,5 +1,6 @@
 //! The sender against real receivers on loopback.
 
+mod outbound;
 mod receivers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,16 +110,7 @@ impl World {
         allow_private: bool,
         root: Option<String>,
     ) {
-        let channel = NewChannel {
-            name: name.to_owned(),
-            receiver,
-            secret: Opaque(serde_json::to_string(&secret).unwrap()),
-            root,
-            projects: BTreeSet::new(),
-            topics: BTreeSet::new(),
-            allow_private,
-        };
-        self.write(Command::AddChannel(channel)).await;
+        self.write(Command::AddChannel(channel(name, receiver, secret, allow_private, root))).await;
     }
 
     async fn add_hook(&self, name: &str, url: &str) {
@@ -134,9 +126,12 @@ impl World {
         }
     }
 
+    fn notifier(&self) -> Notifier {
+        Notifier::new(self.ledger.clone(), Arc::new(Open), "abcdef0123".to_owned())
+    }
+
     fn start(&self) -> JoinHandle<()> {
-        let notifier = Notifier::new(self.ledger.clone(), Arc::new(Open), "abcdef0123".to_owned());
-        tokio::spawn(notifier.run(CancellationToken::new()))
+        tokio::spawn(self.notifier().run(CancellationToken::new()))
     }
 
     fn channel(&self, name: &str) -> Channel {
@@ -155,6 +150,24 @@ impl World {
     async fn failure(&self, name: &str) -> String {
         let channel = self.until(name, |channel| channel.last_failure.is_some()).await;
         channel.last_failure.unwrap().why
+    }
+}
+
+fn channel(
+    name: &str,
+    receiver: Receiver,
+    secret: ChannelSecret,
+    allow_private: bool,
+    root: Option<String>,
+) -> NewChannel {
+    NewChannel {
+        name: name.to_owned(),
+        receiver,
+        secret: Opaque(serde_json::to_string(&secret).unwrap()),
+        root,
+        projects: BTreeSet::new(),
+        topics: BTreeSet::new(),
+        allow_private,
     }
 }
 
