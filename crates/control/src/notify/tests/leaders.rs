@@ -231,7 +231,7 @@ async fn run(seed: u64) {
     let state = group.states().remove(0);
     let waiting = &state.notifications.channels[&DEAD];
     assert_eq!((waiting.sent, waiting.pending.len(), waiting.dropped), (0, NOTICES, 0));
-    let why = &waiting.last_failure.as_ref().unwrap().why;
+    let why = &waiting.last_failure.as_ref().expect("the dead one is tried, too").why;
     assert!(why.contains("no connection to 127.0.0.1"), "{why}");
 
     let told = |id| move |all: &temps_core::model::Notifications| all.channels[&id].pending.is_empty();
