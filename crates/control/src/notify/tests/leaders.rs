@@ -22,9 +22,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::group::{Group, Point};
 use super::receivers::{Hook, Seen};
-use super::{LIMIT, Open, SIGNING, World, channel, hook_secret, node};
+use super::{Open, SIGNING, World, channel, hook_secret, node};
 use crate::notify::Notifier;
 
+/// It takes 10 s, and a minute where ten others want each processor.
+const LIMIT: Duration = Duration::from_secs(180);
 const NOTICES: usize = 1_000;
 /// So many more are made than the receiver that is well has heard, so that leaders die while they are made.
 const AHEAD: usize = 50;
@@ -197,7 +199,7 @@ async fn run(seed: u64) {
     );
     let whims = Mutex::new(StdRng::seed_from_u64(seed));
     let failing =
-        Hook::start(move |_| if whims.lock().unwrap().random_ratio(1, 10) { (500, "") } else { (200, "") })
+        Hook::start(move |_| if whims.lock().unwrap().random_ratio(1, 20) { (500, "") } else { (200, "") })
             .await;
     let hangs: BTreeSet<usize> = (0..2).map(|_| trio.dice.random_range(0..NOTICES)).collect();
     let hanging = Hook::start_slow(move |number| {
