@@ -25,6 +25,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
+use address::{NameServers, Names};
 use message::Message;
 
 /// How long one try may take.
@@ -75,6 +76,9 @@ pub struct Notifier {
     /// What came of it, to be written.
     attempts: Vec<Attempt>,
     looked: Option<Instant>,
+    names: Arc<dyn Names>,
+    /// How long one try may take.
+    patience: Duration,
 }
 
 impl Notifier {
@@ -90,6 +94,8 @@ impl Notifier {
             sends: JoinSet::new(),
             attempts: Vec::new(),
             looked: None,
+            names: Arc::new(NameServers),
+            patience: TRY,
         }
     }
 
@@ -168,6 +174,8 @@ impl Notifier {
                 notice: notice.clone(),
                 id: message::id(event, *id, &self.cluster),
                 cluster: state.domain.clone(),
+                names: Arc::clone(&self.names),
+                patience: self.patience,
             };
             let (channel, notice) = (*id, event);
             self.sends.spawn(async move { Attempt { channel, notice, failure: errand.run().await } });
@@ -212,6 +220,8 @@ struct Errand {
     notice: Notice,
     id: String,
     cluster: String,
+    names: Arc<dyn Names>,
+    patience: Duration,
 }
 
 impl Errand {
@@ -224,7 +234,7 @@ impl Errand {
             Ok(secret) => secret,
             Err(why) => return Some(self.failed(Unsent::of(why), &ChannelSecret::default())),
         };
-        let sent = tokio::time::timeout(TRY, self.send(&secret)).await;
+        let sent = tokio::time::timeout(self.patience, self.send(&secret)).await;
         match sent.unwrap_or_else(|_| Err(Unsent::of("it did not answer in time"))) {
             Ok(()) => {
                 info!(notification = name, id = self.id, "a notice arrived");
@@ -244,21 +254,23 @@ impl Errand {
     async fn send(&self, secret: &ChannelSecret) -> Result<(), Unsent> {
         let message = Message { notice: &self.notice, id: self.id.clone(), cluster: &self.cluster };
         let (root, allow_private) = (self.channel.root.as_deref(), self.channel.allow_private);
+        let names = self.names.as_ref();
         let url = secret.url.as_deref().unwrap_or_default();
         match &self.channel.receiver {
             Receiver::Slack { channel, .. } => {
                 let body = message.slack(channel.as_deref()).to_string();
-                http::send(http::Post { url, root, allow_private, headers: HeaderMap::new(), body }).await
+                http::send(http::Post { url, root, allow_private, names, headers: HeaderMap::new(), body })
+                    .await
             }
             Receiver::Webhook { .. } => {
                 let body = message.webhook().to_string();
                 let headers = self.signed(secret, &body).map_err(Unsent::of)?;
-                http::send(http::Post { url, root, allow_private, headers, body }).await
+                http::send(http::Post { url, root, allow_private, names, headers, body }).await
             }
             Receiver::Email { host, port, security, user, from, to } => {
                 let login = user.as_deref().zip(secret.password.as_deref());
                 let (port, security) = (*port, *security);
-                let route = mail::Route { host, port, security, login, from, to, root, allow_private };
+                let route = mail::Route { host, port, security, login, from, to, root, allow_private, names };
                 mail::send(route, &message).await
             }
         }

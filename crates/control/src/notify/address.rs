@@ -3,23 +3,48 @@
 //! A name is looked up once, every address of it is checked, and the connection goes to one that was checked. So a name
 //! that leads elsewhere a moment later leads nowhere.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
+
+use async_trait::async_trait;
 
 /// How long name servers may take.
 const LOOKUP: Duration = Duration::from_secs(5);
 /// How many addresses of a name are tried.
 const ADDRESSES: usize = 4;
 
+/// Who knows the addresses of names.
+#[async_trait]
+pub(super) trait Names: Send + Sync + 'static {
+    /// All addresses of a name, as they are now.
+    async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+/// Those that this machine asks.
+pub(super) struct NameServers;
+
+#[async_trait]
+impl Names for NameServers {
+    async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host((host, port)).await?.collect())
+    }
+}
+
 /// The addresses of a host, checked unless private ones are allowed.
 ///
 /// # Errors
 /// Why there is none, for a person.
-pub(super) async fn find(host: &str, port: u16, allow_private: bool) -> Result<Vec<SocketAddr>, String> {
+pub(super) async fn find(
+    names: &dyn Names,
+    host: &str,
+    port: u16,
+    allow_private: bool,
+) -> Result<Vec<SocketAddr>, String> {
     let mut found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => match tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host, port))).await {
-            Ok(Ok(found)) => found.collect(),
+        Err(_) => match tokio::time::timeout(LOOKUP, names.look_up(host, port)).await {
+            Ok(Ok(found)) => found,
             Ok(Err(why)) => return Err(format!("{host} has no address: {why}")),
             Err(_) => return Err(format!("no name server told the address of {host} in time")),
         },
@@ -87,7 +112,9 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{find, is_public};
+    use std::net::SocketAddr;
+
+    use super::{NameServers, find as find_by, is_public};
 
     #[test]
     fn only_addresses_of_the_internet_are_public() {
@@ -151,6 +178,10 @@ mod tests {
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }
+    }
+
+    async fn find(host: &str, port: u16, allow_private: bool) -> Result<Vec<SocketAddr>, String> {
+        find_by(&NameServers, host, port, allow_private).await
     }
 
     #[tokio::test]

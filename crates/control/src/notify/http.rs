@@ -15,16 +15,21 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 use url::{Host, Url};
 
-use super::{Unsent, address};
+use super::Unsent;
+use super::address::{self, Names};
 
-/// So much of an answer is read, in bytes.
+/// So much is taken from a receiver, in bytes: many times the longest head that others let through.
+const READ_MAX: u64 = 256 << 10;
+/// So much of the body of an answer is read, in bytes.
 const ANSWER_MAX: usize = 4 << 10;
+/// How long that may take after the head of the answer.
+const ANSWER: Duration = Duration::from_secs(1);
 /// So much of an answer is told, in characters.
 const TOLD_MAX: usize = 120;
 
@@ -34,6 +39,7 @@ pub(super) struct Post<'a> {
     /// A root certificate in PEM beside the public ones.
     pub(super) root: Option<&'a str>,
     pub(super) allow_private: bool,
+    pub(super) names: &'a dyn Names,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
 }
@@ -55,7 +61,7 @@ pub(super) async fn send(post: Post<'_>) -> Result<(), Unsent> {
         None => return Err(Unsent::of("the URL names no host")),
     };
     let port = url.port_or_known_default().unwrap_or(443);
-    let addresses = address::find(&host, port, post.allow_private).await.map_err(Unsent::of)?;
+    let addresses = address::find(post.names, &host, port, post.allow_private).await.map_err(Unsent::of)?;
     let stream = connect(&host, &addresses).await.map_err(Unsent::of)?;
     let request =
         request(&url, &post).ok_or_else(|| Unsent::of("the URL has a part that HTTP cannot carry"))?;
@@ -133,15 +139,21 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     request: Request<Full<Bytes>>,
 ) -> Result<(Response<()>, String), hyper::Error> {
+    // Beyond that the answer ends, so that one without end, such as of interim answers, costs little.
+    let (read, write) = tokio::io::split(stream);
+    let stream = tokio::io::join(read.take(READ_MAX), write);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let (head, mut body): (_, Incoming) = sender.send_request(request).await?.into_parts();
     let mut said = Vec::new();
-    while said.len() < ANSWER_MAX {
-        // The head tells what became of it; a body that breaks off changes nothing.
-        let Some(Ok(frame)) = body.frame().await else { break };
-        said.extend(frame.data_ref().into_iter().flatten());
-    }
+    // The head tells what became of it; a body that breaks off or stands still changes nothing.
+    let read = async {
+        while said.len() < ANSWER_MAX {
+            let Some(Ok(frame)) = body.frame().await else { break };
+            said.extend(frame.data_ref().into_iter().flatten());
+        }
+    };
+    let _ = tokio::time::timeout(ANSWER, read).await;
     Ok((Response::from_parts(head, ()), String::from_utf8_lossy(&said).into_owned()))
 }
 

@@ -11,8 +11,9 @@ use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use temps_core::model::{MailSecurity, Millis};
 
+use super::Unsent;
+use super::address::{self, Names};
 use super::message::Message;
-use super::{Unsent, address};
 
 /// How long one answer of the server may take.
 const ANSWER: Duration = Duration::from_secs(9);
@@ -28,11 +29,13 @@ pub(super) struct Route<'a> {
     /// A root certificate in PEM beside the public ones.
     pub(super) root: Option<&'a str>,
     pub(super) allow_private: bool,
+    pub(super) names: &'a dyn Names,
 }
 
 pub(super) async fn send(route: Route<'_>, message: &Message<'_>) -> Result<(), Unsent> {
     let mail = mail(&route, message).map_err(Unsent::of)?;
-    let addresses = address::find(route.host, route.port, route.allow_private).await.map_err(Unsent::of)?;
+    let found = address::find(route.names, route.host, route.port, route.allow_private).await;
+    let addresses = found.map_err(Unsent::of)?;
     let mut failure = Unsent::of("the mail server has no address");
     for address in addresses {
         let server = server(&route, address).map_err(Unsent::of)?;

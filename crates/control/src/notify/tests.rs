@@ -1,10 +1,13 @@
 //! The sender against real receivers on loopback.
 
+mod group;
+mod leaders;
+mod outbound;
 mod receivers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -109,16 +112,7 @@ impl World {
         allow_private: bool,
         root: Option<String>,
     ) {
-        let channel = NewChannel {
-            name: name.to_owned(),
-            receiver,
-            secret: Opaque(serde_json::to_string(&secret).unwrap()),
-            root,
-            projects: BTreeSet::new(),
-            topics: BTreeSet::new(),
-            allow_private,
-        };
-        self.write(Command::AddChannel(channel)).await;
+        self.write(Command::AddChannel(channel(name, receiver, secret, allow_private, root))).await;
     }
 
     async fn add_hook(&self, name: &str, url: &str) {
@@ -134,9 +128,12 @@ impl World {
         }
     }
 
+    fn notifier(&self) -> Notifier {
+        Notifier::new(self.ledger.clone(), Arc::new(Open), "abcdef0123".to_owned())
+    }
+
     fn start(&self) -> JoinHandle<()> {
-        let notifier = Notifier::new(self.ledger.clone(), Arc::new(Open), "abcdef0123".to_owned());
-        tokio::spawn(notifier.run(CancellationToken::new()))
+        tokio::spawn(self.notifier().run(CancellationToken::new()))
     }
 
     fn channel(&self, name: &str) -> Channel {
@@ -155,6 +152,24 @@ impl World {
     async fn failure(&self, name: &str) -> String {
         let channel = self.until(name, |channel| channel.last_failure.is_some()).await;
         channel.last_failure.unwrap().why
+    }
+}
+
+fn channel(
+    name: &str,
+    receiver: Receiver,
+    secret: ChannelSecret,
+    allow_private: bool,
+    root: Option<String>,
+) -> NewChannel {
+    NewChannel {
+        name: name.to_owned(),
+        receiver,
+        secret: Opaque(serde_json::to_string(&secret).unwrap()),
+        root,
+        projects: BTreeSet::new(),
+        topics: BTreeSet::new(),
+        allow_private,
     }
 }
 
@@ -302,47 +317,6 @@ async fn https_needs_a_certificate_for_the_name() {
     }
     assert_eq!(hook.seen().len(), 1);
     running.abort();
-}
-
-/// A thousand notices, ten leaders that die, and a receiver that never answers.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_whoever_dies_and_a_dead_receiver_delays_nobody() {
-    const EVENTS: usize = 1_000;
-    let (world, hook) = (World::new().await, Hook::start(|_| (200, "")).await);
-    // It takes connections and never answers.
-    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    world.add_hook("dead", &format!("http://{}/", dead.local_addr().unwrap())).await;
-    world.add_hook("good", &format!("http://{}/", hook.address)).await;
-    let begun = Instant::now();
-    let mut kills: Vec<usize> = (0..10).map(|_| rand::random_range(1..EVENTS)).collect();
-    kills.sort_unstable();
-    let mut leader = world.start();
-    let happening = async {
-        for _ in 0..EVENTS / 10 {
-            world.happen(10).await;
-            tokio::task::yield_now().await;
-        }
-    };
-    let killing = async {
-        for at in kills {
-            hook.reached(at).await;
-            leader.abort();
-            leader = world.start();
-        }
-    };
-    tokio::time::timeout(LIMIT, async { tokio::join!(happening, killing) }).await.expect("in time");
-    let channel = world.until("good", |channel| channel.pending.is_empty()).await;
-    let took = begun.elapsed();
-    assert_eq!((channel.sent, channel.dropped, channel.given_up), (EVENTS as u64, 0, 0));
-    let ids: Vec<_> = hook.seen().iter().map(|seen| seen.headers["webhook-id"].clone()).collect();
-    let distinct: BTreeSet<_> = ids.iter().collect();
-    assert_eq!(distinct.len(), EVENTS, "each arrived");
-    assert!(ids.len() <= EVENTS + 10, "{} duplicates", ids.len() - EVENTS);
-    let bodies: BTreeSet<_> = hook.seen().into_iter().map(|seen| seen.body).collect();
-    assert_eq!(bodies.len(), EVENTS, "what has one id is the same");
-    assert_eq!(world.channel("dead").pending.len(), EVENTS, "it waits for the other");
-    assert!(took < LIMIT, "{took:?}");
-    leader.abort();
 }
 
 #[tokio::test]

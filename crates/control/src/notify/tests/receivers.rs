@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -22,6 +23,9 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+
+/// So much of a request is read, in bytes.
+const BODY_MAX: usize = 64 << 10;
 
 /// A certificate for a name by an authority of its own, and that authority in PEM.
 pub(super) fn authority(name: &str) -> (Arc<ServerConfig>, String) {
@@ -49,10 +53,18 @@ pub(super) struct Seen {
     pub(super) target: String,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
+    /// The status of the answer, once there is one.
+    pub(super) answered: Option<u16>,
 }
 
-/// Answers the n-th request, from 0.
-type Script = Box<dyn Fn(usize) -> (u16, &'static str) + Send + Sync>;
+/// A status and what is said with it.
+type Answer = (u16, &'static str);
+/// Answers the n-th request, from 0, in its own time.
+type Script = Box<dyn Fn(usize) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+
+fn at_once(script: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Script {
+    Box::new(move |number| Box::pin(std::future::ready(script(number))))
+}
 
 struct Shared {
     script: Script,
@@ -68,15 +80,23 @@ pub(super) struct Hook {
 }
 
 impl Hook {
-    pub(super) async fn start(script: impl Fn(usize) -> (u16, &'static str) + Send + Sync + 'static) -> Self {
-        Self::open(None, Box::new(script)).await
+    pub(super) async fn start(script: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
+        Self::open(None, at_once(script)).await
+    }
+
+    /// One that may take its time.
+    pub(super) async fn start_slow<F>(script: impl Fn(usize) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        Self::open(None, Box::new(move |number| Box::pin(script(number)))).await
     }
 
     pub(super) async fn start_secure(
         config: Arc<ServerConfig>,
-        script: impl Fn(usize) -> (u16, &'static str) + Send + Sync + 'static,
+        script: impl Fn(usize) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        Self::open(Some(TlsAcceptor::from(config)), Box::new(script)).await
+        Self::open(Some(TlsAcceptor::from(config)), at_once(script)).await
     }
 
     async fn open(tls: Option<TlsAcceptor>, script: Script) -> Self {
@@ -133,15 +153,20 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: Arc<Shared>
         let shared = Arc::clone(&shared);
         async move {
             let (head, body) = request.into_parts();
-            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            let body = Limited::new(body, BODY_MAX)
+                .collect()
+                .await
+                .map(http_body_util::Collected::to_bytes)
+                .unwrap_or_default();
             let target = head.uri.to_string();
             let body = String::from_utf8(body.to_vec()).unwrap();
             let mut number = 0;
             shared.seen.send_modify(|seen| {
                 number = seen.len();
-                seen.push(Seen { target, headers: head.headers, body });
+                seen.push(Seen { target, headers: head.headers, body, answered: None });
             });
-            let (status, text) = (shared.script)(number);
+            let (status, text) = (shared.script)(number).await;
+            shared.seen.send_modify(|seen| seen[number].answered = Some(status));
             let mut response = Response::builder().status(status);
             if let Some(url) = &*shared.leads_to.lock().unwrap() {
                 response = response.header("location", url);
