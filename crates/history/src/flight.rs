@@ -30,22 +30,19 @@ impl Flight {
         self.last = Some(all);
     }
 
-    /// The second is over: what it had at most, and nothing where the edge was silent. The next one begins with what
-    /// there is now.
-    pub(crate) fn end(&mut self) -> BTreeMap<Series, u64> {
-        match self.last.take() {
-            Some(last) => std::mem::replace(&mut self.most, last),
-            None => {
-                self.most.clear();
-                BTreeMap::new()
-            }
-        }
+    /// The second is over: what it had at most; nothing is known where the edge was silent. The next one begins with
+    /// what there is now.
+    pub(crate) fn end(&mut self) -> Option<BTreeMap<Series, u64>> {
+        let last = self.last.take();
+        let most = std::mem::replace(&mut self.most, last.clone().unwrap_or_default());
+        last.map(|_| most)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Flight;
+    use crate::numbers::Series;
     use temps_core::model::{EnvironmentId, ReleaseId};
     use temps_core::table::EdgeReport;
 
@@ -54,20 +51,26 @@ mod tests {
         EdgeReport { pid: 1, by_release: [(EnvironmentId(1), of)].into(), ..EdgeReport::default() }
     }
 
-    fn end(flight: &mut Flight) -> Vec<(String, u64)> {
-        flight.end().into_iter().map(|(series, n)| (series.name(), n)).collect()
+    fn end(flight: &mut Flight) -> Option<Vec<(u64, u64)>> {
+        let release = |series| match series {
+            Series::InFlight(_, release) => release.0,
+            Series::Environment(_) | Series::Release(..) => 0,
+        };
+        flight.end().map(|most| most.into_iter().map(|(series, n)| (release(series), n)).collect())
     }
 
     #[test]
     fn the_most_of_a_second_counts_and_the_next_begins_with_what_is_left() {
         let mut flight = Flight::default();
-        assert_eq!(end(&mut flight), []);
+        assert_eq!(end(&mut flight), None);
         [&[(3, 9)][..], &[(3, 12)], &[(3, 7), (4, 1)]].iter().for_each(|of| flight.see(&report(of)));
-        assert_eq!(end(&mut flight), [("r3-in-flight".to_owned(), 12), ("r4-in-flight".to_owned(), 1)]);
+        assert_eq!(end(&mut flight), Some(vec![(3, 12), (4, 1)]));
         [&[(3, 2), (4, 5)][..], &[(4, 0)]].iter().for_each(|of| flight.see(&report(of)));
-        assert_eq!(end(&mut flight), [("r3-in-flight".to_owned(), 7), ("r4-in-flight".to_owned(), 5)]);
-        flight.see(&report(&[(4, 0)]));
-        assert_eq!(end(&mut flight), [("r4-in-flight".to_owned(), 0)]);
-        assert_eq!(end(&mut flight), [], "the edge was silent");
+        assert_eq!(end(&mut flight), Some(vec![(3, 7), (4, 5)]));
+        flight.see(&report(&[]));
+        assert_eq!(end(&mut flight), Some(vec![(4, 0)]));
+        flight.see(&report(&[]));
+        assert_eq!(end(&mut flight), Some(vec![]), "it told that there is none");
+        assert_eq!(end(&mut flight), None, "it was silent");
     }
 }

@@ -335,12 +335,19 @@ impl Kept {
     }
 
     /// What was in flight at most in the second before `now`. Nothing is known of the time before that in which nobody
-    /// looked, nor of a release that has no instance here any more.
+    /// looked, nor of a release that has no instance here any more: the second in which the edge first tells of none
+    /// is its last, with 0.
     fn fly(&mut self, now: u32, most: usize) {
-        let (seen, end) = (self.flight.end(), self.end.unwrap_or(now - 1));
+        let end = self.end.unwrap_or(now - 1);
+        let told = self.flight.end();
+        let (silent, seen) = (told.is_none(), told.unwrap_or_default());
         let ended = |track: &&mut Track| track.is_watched() && !seen.contains_key(&track.series);
         for track in self.tracks.values_mut().filter(ended) {
             track.catch_up(end);
+            if !silent {
+                track.gap(now - 1);
+                track.catch_up(now);
+            }
             (track.rest, track.changed) = (Rest::Unknown, true);
         }
         for (series, n) in seen {

@@ -89,17 +89,26 @@ fn a_release_drains_while_another_takes_over_also_after_a_restart() {
     let second = |points: &[u64], first: u64| -> Points {
         (first..).zip(points).map(|(second, n)| (BEGIN + second, 1, *n)).collect()
     };
-    // Each second begins with what was there when the one before ended; nobody knows a release that is gone.
-    let old = second(&[12, 12, 9, 3, 0, 0], 0);
+    // Each second begins with what was there when the one before ended; of a release that is gone the last is a 0.
+    let old = second(&[12, 12, 9, 3, 0, 0, 0], 0);
     let new = second(&[2, 8, 11, 12, 12, 10, 0, 0, 0], 1);
     for restarted in [false, true] {
         assert_eq!(node.told(R3, Step::Second), old, "{restarted}");
         assert_eq!(node.told(R4, Step::Second), new, "{restarted}");
-        assert_eq!(node.told(R3, Step::TenSeconds), [(BEGIN - 3, 6, 12)], "{restarted}");
+        assert_eq!(node.told(R3, Step::TenSeconds), [(BEGIN - 3, 7, 12)], "{restarted}");
         assert_eq!(node.told(R4, Step::TenSeconds), [(BEGIN - 3, 6, 12), (BEGIN + 7, 3, 0)], "{restarted}");
         assert_eq!(node.told(R4, Step::FiveMinutes), [(BEGIN - 23, 9, 12)], "{restarted}");
         node.stop();
     }
+}
+
+#[test]
+fn a_release_that_is_gone_with_its_last_request_ends_with_0() {
+    let mut node = Node::new();
+    node.second(&[&[(R3, 3)]]);
+    (0..3).for_each(|_| node.second(&[&[]]));
+    let told = [(BEGIN, 1, 3), (BEGIN + 1, 1, 3), (BEGIN + 2, 1, 0)];
+    assert_eq!(node.told(R3, Step::Second), told);
 }
 
 #[test]
@@ -188,7 +197,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 /// Plays, and answers what really was by second, and the seconds that a kill may have taken.
 fn play(node: &mut Node, events: &[Event]) -> (BTreeMap<u64, u64>, Vec<std::ops::Range<u64>>) {
     let (mut truth, mut lost) = (BTreeMap::new(), Vec::new());
-    let (mut flushed, mut left) = (node.now, None::<u64>);
+    // What the edge told last; and whether nothing is left of it.
+    let (mut flushed, mut left, mut gone) = (node.now, None::<u64>, false);
     for event in events {
         match *event {
             Event::Seconds(n, of) => {
@@ -201,9 +211,10 @@ fn play(node: &mut Node, events: &[Event]) -> (BTreeMap<u64, u64>, Vec<std::ops:
                         }
                         None => {
                             node.second(&[&[]]);
-                            truth.extend(left.map(|left| (at, left)));
+                            truth.extend(left.or(gone.then_some(0)).map(|left| (at, left)));
                         }
                     }
+                    gone = of.is_none() && left.is_some();
                     left = of.map(|(_, then)| then);
                     // The recorder writes more often; only so many seconds wait to be written.
                     if node.now >= flushed + 10 {
@@ -214,7 +225,7 @@ fn play(node: &mut Node, events: &[Event]) -> (BTreeMap<u64, u64>, Vec<std::ops:
             }
             Event::Silent(n) => {
                 (0..n).for_each(|_| node.second(&[]));
-                left = None;
+                (left, gone) = (None, false);
             }
             Event::Away(n) => {
                 node.now += n;
@@ -228,11 +239,11 @@ fn play(node: &mut Node, events: &[Event]) -> (BTreeMap<u64, u64>, Vec<std::ops:
                 node.kill();
                 // Seconds without anything in flight are written rarely.
                 lost.push(flushed.saturating_sub(400)..node.now);
-                left = None;
+                (left, gone) = (None, false);
             }
             Event::Stop => {
                 node.stop();
-                (flushed, left) = (node.now, None);
+                (flushed, left, gone) = (node.now, None, false);
             }
             Event::EdgeDies => node.counting += 1,
         }
