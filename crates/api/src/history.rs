@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use temps_core::history::{Moment, Numbered, Point, Recorded, Span, Step, together};
+use temps_core::history::{InFlight, Moment, Numbered, Point, Recorded, Span, Step, together};
 use temps_core::model::{
     ClusterState, Counts, DeploymentId, EnvironmentId, Event, Node, NodeId, NodeStatus, ReleaseId, Traffic,
     What,
@@ -15,8 +15,9 @@ use temps_core::model::{
 use temps_core::text;
 use temps_ledger::wall;
 use temps_wire::proto::{
-    GetHistoryRequest, GetHistoryResponse, HistoryMarker, HistoryMissing, HistoryOfNode, HistoryPoint,
-    HistoryTraffic, NodeHistoryOfRelease, NodeHistoryPoint, NodeHistoryRequest, NodeHistoryResponse,
+    GetHistoryRequest, GetHistoryResponse, HistoryInFlight, HistoryMarker, HistoryMissing, HistoryOfNode,
+    HistoryPoint, HistoryTraffic, NodeHistoryOfRelease, NodeHistoryPoint, NodeHistoryRequest,
+    NodeHistoryResponse,
 };
 use tonic::{Code, Status};
 
@@ -155,8 +156,13 @@ pub(crate) async fn own(desk: &Desk, request: NodeHistoryRequest) -> Answer<Node
         let reached = points.iter().filter(|point| point.counted != Counts::default());
         NodeHistoryOfRelease { release: id.0, points: reached.map(told).collect() }
     };
+    let in_flight = |(id, points): (&ReleaseId, &Vec<Point<InFlight>>)| NodeHistoryOfRelease {
+        release: id.0,
+        points: points.iter().map(told).collect(),
+    };
     Ok(NodeHistoryResponse {
         traffic: recorded.traffic.iter().map(told).collect(),
+        in_flight: recorded.in_flight.iter().map(in_flight).filter(|of| !of.points.is_empty()).collect(),
         releases: recorded.releases.iter().map(release).filter(|of| !of.points.is_empty()).collect(),
     })
 }
@@ -175,8 +181,17 @@ fn heard(answer: NodeHistoryResponse, span: Span) -> Recorded {
         };
         within.map(point).collect()
     }
-    let releases = answer.releases.into_iter().map(|of| (ReleaseId(of.release), points(of.points, span)));
-    Recorded { traffic: points(answer.traffic, span), releases: releases.collect() }
+    fn releases<T: Numbered>(
+        all: Vec<NodeHistoryOfRelease>,
+        span: Span,
+    ) -> BTreeMap<ReleaseId, Vec<Point<T>>> {
+        all.into_iter().map(|of| (ReleaseId(of.release), points(of.points, span))).collect()
+    }
+    Recorded {
+        traffic: points(answer.traffic, span),
+        releases: releases(answer.releases, span),
+        in_flight: releases(answer.in_flight, span),
+    }
 }
 
 fn point(state: &ClusterState, at: u64, moment: &Moment) -> HistoryPoint {
@@ -184,12 +199,14 @@ fn point(state: &ClusterState, at: u64, moment: &Moment) -> HistoryPoint {
         node: state.node_name(*node),
         traffic: Some(traffic(*of)),
     };
+    let in_flight = |(release, most): (&ReleaseId, &u64)| HistoryInFlight { release: release.0, most: *most };
     HistoryPoint {
         at_ms: at.saturating_mul(1_000),
         seconds: moment.seconds,
-        traffic: Some(traffic(moment.traffic)),
+        traffic: (!moment.nodes.is_empty()).then(|| traffic(moment.traffic)),
         nodes: moment.nodes.iter().map(of_node).collect(),
         releases: moment.releases.iter().map(|(id, counts)| metrics::release(*id, counts)).collect(),
+        in_flight: moment.in_flight.iter().map(in_flight).collect(),
     }
 }
 
@@ -268,13 +285,14 @@ mod tests {
         for (since, wanted, ring, step) in [
             (0, 0, Step::Second, 1),
             (3_600, 0, Step::Second, 1),
-            (7_200, 0, Step::TenSeconds, 10),
+            (7_200, 0, Step::Second, 2),
+            (7_300, 0, Step::TenSeconds, 10),
             (day, 0, Step::TenSeconds, 30),
             (30 * day, 0, Step::FiveMinutes, 900),
             (3_600, 10, Step::TenSeconds, 10),
             (3_600, 60, Step::TenSeconds, 60),
             (3_600, 7, Step::Second, 7),
-            (7_200, 7, Step::TenSeconds, 10),
+            (7_300, 7, Step::TenSeconds, 10),
             (day, 60, Step::TenSeconds, 60),
             (2 * day, 60, Step::FiveMinutes, 300),
             (2 * day, 3_600, Step::FiveMinutes, 3_600),

@@ -1,5 +1,5 @@
 //! `GET /metrics` for Prometheus: what this node's edge counts and what runs on this node. Labels are names of
-//! projects, environments and processes and words of a fixed list; nothing that a client sends is one.
+//! projects, environments and processes, releases, and words of a fixed list; nothing that a client sends is one.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -46,6 +46,7 @@ pub(crate) async fn scrape(State(desk): State<Desk>, headers: HeaderMap) -> impl
     let (state, node) = (desk.ledger.state(), desk.ledger.node());
     let mut text = Text::default();
     requests(&mut text, &state, &desk.edge.borrow());
+    in_flight(&mut text, &state, &desk.edge.borrow());
     instances(&mut text, &state, node);
     certificates(&mut text, &state);
     text.family("temps_node_up", "gauge", "Whether the leader hears a node.");
@@ -100,6 +101,20 @@ fn requests(text: &mut Text, state: &ClusterState, edge: &EdgeReport) {
         let labels = [("project", project.as_str()), ("environment", environment), ("le", "+Inf")];
         text.sample(&format!("{name}_bucket"), &labels, sum.times.count());
         text.sample(&format!("{name}_count"), &labels[..2], sum.times.count());
+    }
+}
+
+fn in_flight(text: &mut Text, state: &ClusterState, edge: &EdgeReport) {
+    let name = "temps_in_flight_requests";
+    text.family(name, "gauge", "Requests and streams in flight at instances of this node, by release.");
+    for (id, releases) in &edge.by_release {
+        let Some((project, environment)) = names(state, *id) else { continue };
+        for (release, n) in releases {
+            let release = release.to_string();
+            let labels =
+                [("project", project.as_str()), ("environment", &environment), ("release", &release)];
+            text.sample(name, &labels, *n);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::model::{CLASSES, Counts, NodeId, ReleaseId, Times, Traffic};
 /// How finely a node recorded, and for how long it keeps that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// Each second, for an hour.
+    /// Each second, for two hours: a deployment that took an hour is told by the second for another.
     Second,
     /// Ten seconds, for a day.
     TenSeconds,
@@ -35,7 +35,7 @@ impl Step {
     #[must_use]
     pub const fn kept(self) -> u64 {
         match self {
-            Self::Second => 3_600,
+            Self::Second => 7_200,
             Self::TenSeconds => 8_640,
             Self::FiveMinutes => 8_640,
         }
@@ -92,9 +92,16 @@ pub struct Recorded {
     pub traffic: Vec<Point<Traffic>>,
     /// What its instances did.
     pub releases: BTreeMap<ReleaseId, Vec<Point<Counts>>>,
+    /// How many were in flight at its instances; steps in which it had none of a release are left out there.
+    pub in_flight: BTreeMap<ReleaseId, Vec<Point<InFlight>>>,
 }
 
-/// Counters in a fixed order, as they are stored and sent.
+/// The most requests and streams in flight at one moment of a step, as far as an edge told of it. Of several times
+/// the greatest counts, and nodes are added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InFlight(pub u64);
+
+/// Numbers in a fixed order, as they are stored and sent.
 pub trait Numbered: Sized {
     /// How many there are.
     const WIDTH: usize;
@@ -117,6 +124,18 @@ impl Numbered for Traffic {
     fn of_numbers(numbers: &[u64]) -> Self {
         let n = |place: usize| numbers.get(place).copied().unwrap_or_default();
         Self { requests: n(0), app_errors: n(1), refused: n(2), reset: n(3), cut: n(4), shed: n(5) }
+    }
+}
+
+impl Numbered for InFlight {
+    const WIDTH: usize = 1;
+
+    fn numbers(&self) -> Vec<u64> {
+        vec![self.0]
+    }
+
+    fn of_numbers(numbers: &[u64]) -> Self {
+        Self(numbers.first().copied().unwrap_or_default())
     }
 }
 
@@ -156,7 +175,7 @@ impl Numbered for Counts {
 /// What the nodes recorded of one step, together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// Of how many seconds it is at most; see [`Point::seconds`].
+    /// Of how many seconds it is known at most what clients got; see [`Point::seconds`].
     pub seconds: u64,
     /// What clients got.
     pub traffic: Traffic,
@@ -164,6 +183,9 @@ pub struct Moment {
     pub nodes: BTreeMap<NodeId, Traffic>,
     /// What instances did.
     pub releases: BTreeMap<ReleaseId, Counts>,
+    /// How many were in flight at them: what each node had at most, added up. 0 of a release that had an instance
+    /// and nothing to do.
+    pub in_flight: BTreeMap<ReleaseId, u64>,
 }
 
 /// What nodes recorded, together in steps of `step` seconds, by the first second of each. Clocks of nodes that
@@ -189,6 +211,10 @@ pub fn together(parts: &BTreeMap<NodeId, Recorded>, step: u64) -> BTreeMap<u64, 
                 moment.releases.entry(*release).or_default().add(&point.counted);
             }
         }
+        for ((at, release), InFlight(most)) in most_in_flight(recorded, step) {
+            let sum = moments.entry(at).or_default().in_flight.entry(release).or_default();
+            *sum = sum.saturating_add(most);
+        }
         for (at, seconds) in seconds {
             let moment = moments.entry(at).or_default();
             moment.seconds = moment.seconds.max(seconds);
@@ -200,9 +226,21 @@ pub fn together(parts: &BTreeMap<NodeId, Recorded>, step: u64) -> BTreeMap<u64, 
     moments
 }
 
+/// What one node had in flight at most in each step.
+fn most_in_flight(recorded: &Recorded, step: u64) -> BTreeMap<(u64, ReleaseId), InFlight> {
+    let mut most = BTreeMap::<_, InFlight>::new();
+    for (release, points) in &recorded.in_flight {
+        for point in points {
+            let known = most.entry((point.at - point.at % step, *release)).or_default();
+            *known = point.counted.max(*known);
+        }
+    }
+    most
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Numbered, Point, Recorded, Step, together};
+    use super::{InFlight, Numbered, Point, Recorded, Step, together};
     use crate::model::{Counts, NodeId, ReleaseId, Times, Traffic};
 
     fn traffic(at: u64, seconds: u64, requests: u64) -> Point<Traffic> {
@@ -227,14 +265,16 @@ mod tests {
         assert_eq!(Counts::of_numbers(&other.numbers()).times, Times([(27, 3)].into()));
         assert_eq!(Counts::of_numbers(&[9; 99]).times.0.len(), 28);
         assert_eq!(Traffic::of_numbers(&[9]), Traffic { requests: 9, ..Traffic::default() });
+        assert_eq!(InFlight::of_numbers(&InFlight(7).numbers()), InFlight(7));
+        assert_eq!(InFlight::of_numbers(&[]), InFlight(0));
     }
 
     #[test]
     fn the_finest_step_that_reaches_is_taken() {
         for (age, least, step) in [
             (60, 0, Step::Second),
-            (3_600, 0, Step::Second),
-            (3_601, 0, Step::TenSeconds),
+            (7_200, 0, Step::Second),
+            (7_201, 0, Step::TenSeconds),
             (60, 10, Step::TenSeconds),
             (60, 11, Step::FiveMinutes),
             (86_401, 0, Step::FiveMinutes),
@@ -242,7 +282,7 @@ mod tests {
         ] {
             assert_eq!(Step::finest(age, least), step, "{age} s ago, {least} s");
         }
-        assert_eq!(Step::ALL.map(Step::reach), [3_600, 86_400, 30 * 86_400]);
+        assert_eq!(Step::ALL.map(Step::reach), [7_200, 86_400, 30 * 86_400]);
         assert_eq!(Step::ALL.map(|step| Step::of_seconds(step.seconds())), Step::ALL.map(Some));
         assert_eq!(Step::of_seconds(60), None);
     }
@@ -256,6 +296,7 @@ mod tests {
                 Recorded {
                     traffic: vec![traffic(100, 1, 5), traffic(109, 1, 0), traffic(120, 40, 7)],
                     releases: [(r3, vec![counts(100, 2, 90), counts(120, 2, 0)])].into(),
+                    ..Recorded::default()
                 },
             ),
             (
@@ -263,6 +304,7 @@ mod tests {
                 Recorded {
                     traffic: vec![traffic(101, 1, 2)],
                     releases: [(r3, vec![counts(101, 9, 10)])].into(),
+                    ..Recorded::default()
                 },
             ),
         ];
@@ -276,5 +318,34 @@ mod tests {
         assert_eq!((second.traffic.requests, second.seconds, second.nodes.len()), (7, 40, 1));
         assert!(second.releases.is_empty(), "nothing reached it");
         assert_eq!(together(&[].into(), 0), [].into());
+    }
+
+    #[test]
+    fn of_what_was_in_flight_the_most_of_each_node_is_added_up() {
+        let (old, new) = (ReleaseId(3), ReleaseId(4));
+        let points = |most: &[(u64, u64)]| {
+            let point = |(at, n): &(u64, u64)| Point { at: *at, seconds: 1, counted: InFlight(*n) };
+            most.iter().map(point).collect::<Vec<_>>()
+        };
+        let node = |in_flight: &[(ReleaseId, Vec<Point<InFlight>>)]| Recorded {
+            in_flight: in_flight.iter().cloned().collect(),
+            ..Recorded::default()
+        };
+        let parts = [
+            // It drains, and is gone; what is not known any more is no 0.
+            (NodeId(1), node(&[(old, points(&[(100, 12), (101, 9), (102, 0)])), (new, points(&[(102, 4)]))])),
+            (NodeId(2), node(&[(old, points(&[(100, 5), (101, 7), (102, 0), (103, 0)]))])),
+        ];
+        let of = |step: u64, at: u64| {
+            let moments = together(&parts.clone().into(), step);
+            moments[&at].in_flight.iter().map(|(id, n)| (id.0, *n)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(1, 100), [(3, 17)]);
+        assert_eq!(of(1, 101), [(3, 16)]);
+        assert_eq!(of(1, 102), [(3, 0), (4, 4)]);
+        assert_eq!(of(1, 103), [(3, 0)]);
+        // The two had their most at different times: it is not known that they had less together.
+        assert_eq!(of(10, 100), [(3, 19), (4, 4)]);
+        assert_eq!(together(&parts.into(), 10)[&100].traffic, Traffic::default());
     }
 }

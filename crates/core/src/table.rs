@@ -148,6 +148,10 @@ pub struct EdgeReport {
     pub version: u64,
     /// Requests and streams in flight by local instance; absent means none.
     pub in_flight: BTreeMap<InstanceId, u64>,
+    /// The same by environment and release, 0 included: those that have an instance here, and those of which
+    /// something is in flight although theirs are gone. Empty of edges that do not tell.
+    #[serde(default)]
+    pub by_release: BTreeMap<EnvironmentId, BTreeMap<ReleaseId, u64>>,
     /// Cumulative counters by environment since the edge started.
     pub traffic: BTreeMap<EnvironmentId, crate::model::Measured>,
     /// The edge's process id.

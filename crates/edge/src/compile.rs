@@ -112,6 +112,16 @@ impl Compiler {
         counts
     }
 
+    /// The same by release, of all that are not forgotten.
+    pub(crate) fn by_release(&self) -> BTreeMap<EnvironmentId, BTreeMap<ReleaseId, u64>> {
+        let mut counts = BTreeMap::<_, BTreeMap<_, u64>>::new();
+        for Known { instance, environment, .. } in self.instances.values() {
+            let of = counts.entry(*environment).or_default().entry(instance.release).or_default();
+            *of += instance.in_flight.sum();
+        }
+        counts
+    }
+
     pub(crate) fn traffic(&self) -> BTreeMap<EnvironmentId, Measured> {
         let mut all = BTreeMap::<_, Measured>::new();
         for ((environment, release), gauge) in &self.gauges {

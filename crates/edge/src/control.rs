@@ -319,6 +319,7 @@ impl Control {
             index,
             version,
             in_flight: self.compiler.in_flight(workers),
+            by_release: self.compiler.by_release(),
             traffic: self.compiler.traffic(),
             pid: std::process::id(),
             mark: self.mark,

@@ -75,6 +75,10 @@ pub(crate) fn add_up(
         for (instance, n) in &before.in_flight {
             *sum.in_flight.entry(*instance).or_insert(0) += n;
         }
+        for (environment, releases) in &before.by_release {
+            let of = sum.by_release.entry(*environment).or_default();
+            releases.iter().for_each(|(release, n)| *of.entry(*release).or_default() += n);
+        }
         add_traffic(&mut sum.traffic, &before.traffic);
     }
     add_traffic(&mut sum.traffic, base);
@@ -93,23 +97,40 @@ pub(crate) fn add_traffic(
 
 /// What of a report is news to whoever was told another: of thousands of environments few have requests just now.
 pub(crate) fn news(report: &EdgeReport, told: &EdgeReport) -> EdgeReport {
-    let changed = report.traffic.iter().filter(|(id, measured)| told.traffic.get(id) != Some(measured));
-    let mut traffic: BTreeMap<_, _> = changed.map(|(id, measured)| (*id, measured.clone())).collect();
-    let gone = told.traffic.keys().filter(|id| !report.traffic.contains_key(id));
-    traffic.extend(gone.map(|id| (*id, Measured::default())));
-    EdgeReport { traffic, in_flight: report.in_flight.clone(), ..*report }
+    let (traffic, by_release) =
+        (changes(&report.traffic, &told.traffic), changes(&report.by_release, &told.by_release));
+    EdgeReport { traffic, by_release, in_flight: report.in_flight.clone(), ..*report }
+}
+
+/// What is another than before; of what is gone, that nothing is there.
+fn changes<T: Clone + Default + PartialEq>(
+    now: &BTreeMap<EnvironmentId, T>,
+    before: &BTreeMap<EnvironmentId, T>,
+) -> BTreeMap<EnvironmentId, T> {
+    let changed = now.iter().filter(|(id, of)| before.get(id) != Some(of));
+    let mut changes: BTreeMap<_, _> = changed.map(|(id, of)| (*id, of.clone())).collect();
+    changes.extend(before.keys().filter(|id| !now.contains_key(id)).map(|id| (*id, T::default())));
+    changes
 }
 
 /// Takes news in: what was not told again is as it was.
 pub(crate) fn take_in(told: &mut EdgeReport, news: EdgeReport) {
-    let EdgeReport { index, version, in_flight, traffic, pid, mark, counting } = news;
+    let EdgeReport { index, version, in_flight, by_release, traffic, pid, mark, counting } = news;
     (told.index, told.version, told.in_flight) = (index, version, in_flight);
     (told.pid, told.mark, told.counting) = (pid, mark, counting);
-    for (id, measured) in traffic {
-        if measured == Measured::default() {
-            told.traffic.remove(&id);
+    change(&mut told.traffic, traffic);
+    change(&mut told.by_release, by_release);
+}
+
+fn change<T: Default + PartialEq>(
+    told: &mut BTreeMap<EnvironmentId, T>,
+    changes: BTreeMap<EnvironmentId, T>,
+) {
+    for (id, of) in changes {
+        if of == T::default() {
+            told.remove(&id);
         } else {
-            told.traffic.insert(id, measured);
+            told.insert(id, of);
         }
     }
 }
@@ -118,14 +139,16 @@ pub(crate) fn take_in(told: &mut EdgeReport, news: EdgeReport) {
 mod tests {
     use super::{Ledger, news, take_in};
     use std::sync::Arc;
-    use temps_core::model::{EnvironmentId, Measured, Traffic};
+    use temps_core::model::{EnvironmentId, Measured, ReleaseId, Traffic};
     use temps_core::table::{EdgeReport, Table};
 
+    /// Of each environment its requests, and so many of r1 in flight.
     fn report(index: u64, requests: &[(u64, u64)]) -> EdgeReport {
         let measured =
             |n| Measured { traffic: Traffic { requests: n, ..Traffic::default() }, ..Measured::default() };
         let traffic = requests.iter().map(|(id, n)| (EnvironmentId(*id), measured(*n))).collect();
-        EdgeReport { index, traffic, ..EdgeReport::default() }
+        let by_release = requests.iter().map(|(id, n)| (EnvironmentId(*id), [(ReleaseId(1), *n)].into()));
+        EdgeReport { index, traffic, by_release: by_release.collect(), ..EdgeReport::default() }
     }
 
     #[test]
@@ -139,7 +162,7 @@ mod tests {
             (report(3, &[(2, 9), (3, 1)]), 2),
         ] {
             let said = news(&next, &told);
-            assert_eq!(said.traffic.len(), size);
+            assert_eq!((said.traffic.len(), said.by_release.len()), (size, size));
             take_in(&mut known, said);
             assert_eq!(known, next);
             told = next;

@@ -15,7 +15,7 @@ use temps_core::table::EdgeReport;
 use temps_history::History;
 
 /// Seconds that are recorded.
-const SECONDS: u64 = 3_600;
+const SECONDS: u64 = 7_200;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let environments = std::env::args().nth(1).map_or(Ok(100), |text| text.parse::<u64>())?;
@@ -27,7 +27,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for second in 1..=SECONDS {
         for id in 1..=environments {
             report.traffic.entry(EnvironmentId(id)).or_default().add(&counted(id, second));
+            let in_flight = [(ReleaseId(2 * id), second % 9 + 1), (ReleaseId(2 * id + 1), second % 7 + 1)];
+            report.by_release.insert(EnvironmentId(id), in_flight.into());
         }
+        // As often as an edge reports.
+        (0..4).for_each(|_| history.see(&report));
         history.record(&report, 1_700_000_000 + second);
         if second.is_multiple_of(5) {
             history.flush();
@@ -40,12 +44,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         disk = (disk.0 + data.len(), disk.1 + data.blocks() * 512);
     }
     let asked = Instant::now();
-    let span = Span { from: 0, to: u64::MAX, step: Step::Second };
+    let span = Span { from: 1_700_000_000 + SECONDS - 3_600, to: u64::MAX, step: Step::Second };
     let points = history.recorded(EnvironmentId(1), span).traffic.len();
     let mut out = stdout();
     writeln!(out, "{environments} environments with two releases each, {SECONDS} seconds in {wall:.1?}")?;
     writeln!(out, "{} us of processor time for each second", used * 1_000_000 / 100 / SECONDS)?;
-    writeln!(out, "{} kB of files, {} kB on the disk after an hour", disk.0 / 1_000, disk.1 / 1_000)?;
+    writeln!(out, "{} kB of files, {} kB on the disk then", disk.0 / 1_000, disk.1 / 1_000)?;
     writeln!(out, "{points} points of one environment and its releases in {:.1?}", asked.elapsed())?;
     Ok(())
 }

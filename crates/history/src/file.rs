@@ -101,19 +101,22 @@ pub(crate) fn read(path: &Path, series: Series, ring: &Ring, from: u32, to: u32)
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         opened => opened?,
     };
-    let mut bytes = vec![0; Slot::bytes(series) * usize::try_from(step.kept()).unwrap_or_default()];
-    file.read_exact_at(&mut bytes, begin(series, step))?;
-    let (mut slots, mut place) = (Vec::new(), 0);
-    for slot in bytes.chunks_exact(Slot::bytes(series)) {
-        // Most need not be checked.
-        let near = |(start, quiet)| ring.concerns(start, quiet, from - from % length(step), to);
-        if Slot::glance(slot).is_some_and(near)
-            && let Some(slot) = Slot::decode(slot, series, step)
-            && Slot::place(slot.start, step) == place
-        {
-            slots.push(slot);
+    let from = from - from % length(step);
+    let mut slots = Vec::new();
+    for (first, n) in ring.places(from) {
+        let mut bytes = vec![0; Slot::bytes(series) * usize::try_from(n).unwrap_or_default()];
+        let begin = begin(series, step) + u64::from(first) * Slot::bytes(series) as u64;
+        file.read_exact_at(&mut bytes, begin)?;
+        for (slot, place) in bytes.chunks_exact(Slot::bytes(series)).zip(first..) {
+            // Most need not be checked.
+            let near = |(start, quiet)| ring.concerns(start, quiet, from, to);
+            if Slot::glance(slot).is_some_and(near)
+                && let Some(slot) = Slot::decode(slot, series, step)
+                && Slot::place(slot.start, step) == place
+            {
+                slots.push(slot);
+            }
         }
-        place += 1;
     }
     Ok(slots)
 }
@@ -183,9 +186,9 @@ mod tests {
     #[test]
     fn rings_lie_one_behind_the_other() {
         assert_eq!(begin(E1, Step::Second), 8_192);
-        assert_eq!(begin(E1, Step::TenSeconds), 8_192 + 3_600 * 40);
-        assert_eq!(begin(E1, Step::FiveMinutes), 8_192 + 12_240 * 40);
-        assert_eq!(size(E1), 8_192 + 20_880 * 40);
+        assert_eq!(begin(E1, Step::TenSeconds), 8_192 + 7_200 * 40);
+        assert_eq!(begin(E1, Step::FiveMinutes), 8_192 + 15_840 * 40);
+        assert_eq!(size(E1), 8_192 + 24_480 * 40);
     }
 
     #[test]

@@ -30,11 +30,8 @@ pub(crate) fn place(generation: u64) -> usize {
 pub(crate) fn encode(track: &Track) -> Vec<u8> {
     let mut out = Writer(MAGIC.to_vec());
     out.word(FORMAT);
-    let (kind, release) = match track.series {
-        Series::Environment(_) => (1, 0),
-        Series::Release(_, release) => (2, release.0),
-    };
-    out.word(kind);
+    let (kind, release) = track.series.key();
+    out.word(kind.into());
     out.long(track.series.environment().0);
     out.long(release);
     out.long(track.generation);
@@ -90,6 +87,7 @@ fn one(bytes: &[u8]) -> Option<Track> {
     let series = match kind {
         1 => Series::Environment(environment),
         2 => Series::Release(environment, release),
+        3 => Series::InFlight(environment, release),
         _ => return None,
     };
     let width = series.width();
@@ -159,7 +157,10 @@ mod tests {
 
     /// As large as one can be.
     fn track(generation: u64) -> Track {
-        let series = Series::Release(EnvironmentId(3), ReleaseId(u64::MAX));
+        track_of(Series::Release(EnvironmentId(3), ReleaseId(u64::MAX)), generation)
+    }
+
+    fn track_of(series: Series, generation: u64) -> Track {
         let mut track = Track::new(series, 1_000);
         let numbers = Numbers(vec![7; series.width()].into());
         for second in 1_001..1_100 {
@@ -183,6 +184,16 @@ mod tests {
         assert_eq!(encode(&track(1)).len(), PLACE);
         for (generations, newest) in [([0, 1], 1), ([2, 1], 2), ([2, 3], 3)] {
             assert_eq!(decode(&file(generations)), Some(track(newest)));
+        }
+    }
+
+    #[test]
+    fn each_kind_of_series_is_known_again() {
+        let (e3, r7) = (EnvironmentId(3), ReleaseId(7));
+        for series in [Series::Environment(e3), Series::Release(e3, r7), Series::InFlight(e3, r7)] {
+            let mut bytes = vec![0; PLACE];
+            bytes.extend(encode(&track_of(series, 1)));
+            assert_eq!(decode(&bytes), Some(track_of(series, 1)));
         }
     }
 

@@ -12,14 +12,16 @@ use temps_core::table::EdgeReport;
 use tracing::{debug, warn};
 
 use crate::file;
+use crate::flight::Flight;
 use crate::meter::{Look, Meter, News};
 use crate::numbers::{Numbers, Series};
 use crate::ring::Ring;
 use crate::slot::Slot;
-use crate::track::Track;
+use crate::track::{Rest, Track};
 
-/// The most series of one node, about 6 GB where each is a release that has requests in every second.
-const MOST: usize = 2_000;
+/// The most series of one node, about 6 GB where half of them are releases that have requests in every second, and the
+/// others their gauges.
+const MOST: usize = 3_000;
 /// A clock that is behind what is recorded by no more than this, in seconds, is waited for.
 const BEHIND: u32 = 60;
 /// How often series in which nothing changes are written, in seconds.
@@ -42,6 +44,7 @@ pub struct History {
 struct Kept {
     tracks: BTreeMap<Series, Track>,
     meter: Meter,
+    flight: Flight,
     /// The second up to which everything is settled; nothing before the first report.
     end: Option<u32>,
     /// When series in which nothing changes were last written.
@@ -83,8 +86,16 @@ impl History {
         Ok(Self { dir, most, kept: Mutex::new(kept), files: Mutex::default() })
     }
 
+    /// Takes in what is in flight just now. What is seen between two seconds of the clock is told with the later one.
+    pub fn see(&self, report: &EdgeReport) {
+        if report.pid > 0 {
+            self.kept().flight.see(report);
+        }
+    }
+
     /// Takes in what the edge has counted when the clock shows `now`, in Unix seconds: it belongs to the second that
-    /// is just over. Nothing happens while no edge was heard.
+    /// is just over. Nothing happens while no edge was heard. What was in flight in that second is what was seen since
+    /// the last time.
     ///
     /// A clock that was set back by up to a minute is waited for; what is counted meanwhile follows then. One that was
     /// set back further is believed, and what was recorded of later times is forgotten.
@@ -119,6 +130,7 @@ impl History {
                 (track.counted, track.changed) = (Numbers::zero(series.width()), true);
             }
         }
+        kept.fly(now, self.most);
         kept.end = Some(now);
     }
 
@@ -128,7 +140,7 @@ impl History {
         let settled = kept.end;
         for track in kept.tracks.values_mut() {
             if let Some(end) = settled {
-                track.quiet(end);
+                track.catch_up(end);
             }
             if track.end() <= now {
                 continue;
@@ -168,7 +180,7 @@ impl History {
             let Kept { tracks, meter, end, .. } = &mut *kept;
             let Some(track) = tracks.get_mut(&series) else { continue };
             if let Some(end) = *end {
-                track.quiet(end);
+                track.catch_up(end);
             }
             (track.edge, track.changed) = (meter.edge, false);
             let mut copy = track.clone();
@@ -209,6 +221,9 @@ impl History {
             let of = |track: &&Track| match track.series {
                 Series::Environment(id) => id == environment,
                 Series::Release(id, _) => id == environment && u64::from(track.busy) > span.from,
+                Series::InFlight(id, _) => {
+                    id == environment && (track.rest == Rest::Quiet || u64::from(track.busy) > span.from)
+                }
             };
             kept.tracks.values().filter(of).map(|track| track.series).collect()
         };
@@ -219,6 +234,9 @@ impl History {
                 Series::Environment(_) => recorded.traffic = counted(points),
                 Series::Release(_, release) => {
                     recorded.releases.insert(release, counted(points));
+                }
+                Series::InFlight(_, release) => {
+                    recorded.in_flight.insert(release, counted(points));
                 }
             }
         }
@@ -283,6 +301,8 @@ impl Kept {
                 Series::Release(_, release) => {
                     measured.releases.insert(*release, track.counted.to());
                 }
+                // Nobody knows what became of it.
+                Series::InFlight(..) => {}
             }
         }
         // An edge does not tell of those for which it counted nothing.
@@ -298,7 +318,7 @@ impl Kept {
         let counting: BTreeSet<_> = look.news.iter().map(|news| news.series).collect();
         for track in self.tracks.values_mut().filter(|track| !counting.contains(&track.series)) {
             if let Some(end) = self.end {
-                track.quiet(end);
+                track.catch_up(end);
             }
             track.gap(now - 1);
             (track.counted, track.changed) = (Numbers::zero(track.series.width()), true);
@@ -309,9 +329,39 @@ impl Kept {
         let Some(track) = self.tracks.get_mut(&news.series) else { return };
         track.counted = news.counted.clone();
         if let Some(end) = self.end {
-            track.quiet(end);
+            track.catch_up(end);
         }
         track.count(now, &news.since);
+    }
+
+    /// What was in flight at most in the second before `now`. Nothing is known of the time before that in which nobody
+    /// looked, nor of a release that has no instance here any more: the second in which the edge first tells of none
+    /// is its last, with 0.
+    fn fly(&mut self, now: u32, most: usize) {
+        let end = self.end.unwrap_or(now - 1);
+        let told = self.flight.end();
+        let (silent, seen) = (told.is_none(), told.unwrap_or_default());
+        let ended = |track: &&mut Track| track.is_watched() && !seen.contains_key(&track.series);
+        for track in self.tracks.values_mut().filter(ended) {
+            track.catch_up(end);
+            if !silent {
+                track.gap(now - 1);
+                track.catch_up(now);
+            }
+            (track.rest, track.changed) = (Rest::Unknown, true);
+        }
+        for (series, n) in seen {
+            if !self.has_room(series, now - 1, most) {
+                continue;
+            }
+            let Some(track) = self.tracks.get_mut(&series) else { continue };
+            track.catch_up(end);
+            track.gap(now - 1);
+            track.rest = Rest::Quiet;
+            if n > 0 {
+                track.count(now, &Numbers(Box::new([n])));
+            }
+        }
     }
 
     /// Whether a series is recorded, from `since` on where it is new. Where there is no room for one more, the one
@@ -341,9 +391,10 @@ impl Kept {
             measured.is_some_and(|measured| match series {
                 Series::Environment(_) => true,
                 Series::Release(_, release) => measured.releases.contains_key(&release),
+                Series::InFlight(..) => false,
             })
         };
-        self.tracks.values().filter(move |track| !known(track.series))
+        self.tracks.values().filter(move |track| !known(track.series) && !track.is_watched())
     }
 
     fn remove(&mut self, series: Series) {
@@ -369,7 +420,7 @@ impl Kept {
         let end = self.end;
         let track = self.tracks.get_mut(&series)?;
         if let Some(end) = end {
-            track.quiet(end);
+            track.catch_up(end);
         }
         let ring = track.rings.iter().find(|ring| ring.step == step)?.clone();
         let waiting = track.waiting.iter().filter(|(of, _)| *of == step).map(|(_, slot)| slot.clone());

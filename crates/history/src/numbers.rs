@@ -1,15 +1,27 @@
-//! Whose counters are recorded, and their numbers in a fixed order.
+//! Whose counters and gauges are recorded, and their numbers in a fixed order.
 
-use temps_core::history::Numbered;
+use temps_core::history::{InFlight, Numbered};
 use temps_core::model::{Counts, EnvironmentId, ReleaseId, Traffic};
 
-/// Whose counters.
+/// Whose counters or gauge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Series {
     /// What clients of an environment got from this node's edge.
     Environment(EnvironmentId),
     /// What instances of a release of an environment did on this node.
     Release(EnvironmentId, ReleaseId),
+    /// How many requests and streams are in flight at instances of a release of an environment on this node. Where
+    /// it has no instance here, nothing is known of that.
+    InFlight(EnvironmentId, ReleaseId),
+}
+
+/// How numbers of one step become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Merge {
+    /// Counters.
+    Sum,
+    /// Gauges.
+    Greatest,
 }
 
 impl Series {
@@ -17,7 +29,9 @@ impl Series {
     #[must_use]
     pub fn environment(self) -> EnvironmentId {
         match self {
-            Self::Environment(environment) | Self::Release(environment, _) => environment,
+            Self::Environment(environment)
+            | Self::Release(environment, _)
+            | Self::InFlight(environment, _) => environment,
         }
     }
 
@@ -26,6 +40,14 @@ impl Series {
         match self {
             Self::Environment(_) => Traffic::WIDTH,
             Self::Release(..) => Counts::WIDTH,
+            Self::InFlight(..) => InFlight::WIDTH,
+        }
+    }
+
+    pub(crate) const fn merge(self) -> Merge {
+        match self {
+            Self::Environment(_) | Self::Release(..) => Merge::Sum,
+            Self::InFlight(..) => Merge::Greatest,
         }
     }
 
@@ -34,15 +56,22 @@ impl Series {
         match self {
             Self::Environment(environment) => environment.to_string(),
             Self::Release(_, release) => release.to_string(),
+            Self::InFlight(_, release) => format!("{release}-in-flight"),
+        }
+    }
+
+    /// Its kind as a number, and its release; 0 where it has none.
+    pub(crate) const fn key(self) -> (u8, u64) {
+        match self {
+            Self::Environment(_) => (1, 0),
+            Self::Release(_, release) => (2, release.0),
+            Self::InFlight(_, release) => (3, release.0),
         }
     }
 
     /// By which a checksum tells its bytes from those of another series.
     pub(crate) fn mark(self) -> [u8; 17] {
-        let (kind, release) = match self {
-            Self::Environment(_) => (1, 0),
-            Self::Release(_, release) => (2, release.0),
-        };
+        let (kind, release) = self.key();
         let mut mark = [kind; 17];
         mark[1..9].copy_from_slice(&self.environment().0.to_le_bytes());
         mark[9..].copy_from_slice(&release.to_le_bytes());
@@ -63,8 +92,12 @@ impl Numbers {
         self.0.iter().all(|n| *n == 0)
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(own, other)| *own = own.saturating_add(*other));
+    pub(crate) fn merge(&mut self, other: &Self, merge: Merge) {
+        let of = |own: u64, other: u64| match merge {
+            Merge::Sum => own.saturating_add(other),
+            Merge::Greatest => own.max(other),
+        };
+        self.0.iter_mut().zip(&other.0).for_each(|(own, other)| *own = of(*own, *other));
     }
 
     /// What was counted after `before`; nothing where some number is smaller, which a counter that goes on never is.
@@ -102,5 +135,8 @@ mod tests {
         assert_eq!((Series::Environment(e1).width(), r2.width()), (6, 33));
         assert_eq!((Series::Environment(e1).name(), r2.name()), ("e1".to_owned(), "r2".to_owned()));
         assert_ne!(Series::Environment(e1).mark(), r2.mark());
+        let gauge = Series::InFlight(e1, ReleaseId(2));
+        assert_eq!((gauge.width(), gauge.name()), (1, "r2-in-flight".to_owned()));
+        assert_ne!(gauge.mark(), r2.mark());
     }
 }

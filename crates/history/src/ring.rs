@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use temps_core::history::Step;
 
-use crate::numbers::Numbers;
+use crate::numbers::{Merge, Numbers};
 use crate::slot::Slot;
 
 /// The step that is not over yet.
@@ -73,15 +73,16 @@ impl Ring {
         self.end = to;
     }
 
-    /// So much was counted until `to`, since nobody looked; it belongs to the last second before `to`.
-    pub(crate) fn count(&mut self, to: u32, numbers: &Numbers, out: &mut Vec<Slot>) {
+    /// So much was counted until `to`, since nobody looked; it belongs to the last second before `to`. What the step
+    /// has already becomes one with it by `merge`.
+    pub(crate) fn count(&mut self, to: u32, numbers: &Numbers, merge: Merge, out: &mut Vec<Slot>) {
         if to <= self.end {
             return;
         }
         let seconds = to - self.end;
         self.gap(to - 1, out);
         self.open.seconds = self.open.seconds.saturating_add(seconds);
-        self.open.numbers.add(numbers);
+        self.open.numbers.merge(numbers, merge);
         self.end = to;
         self.close_if_over(out);
     }
@@ -126,6 +127,17 @@ impl Ring {
     pub(crate) fn oldest(&self) -> u32 {
         let kept = u32::try_from(self.step.kept()).unwrap_or(u32::MAX);
         self.open.start.saturating_sub(kept.saturating_mul(length(self.step)))
+    }
+
+    /// Where slots of the steps from `from` on lie, the first place and how many, in two parts where they begin anew
+    /// in between. Those that say something of a time come no sooner than that.
+    pub(crate) fn places(&self, from: u32) -> [(u32, u32); 2] {
+        let kept = u32::try_from(self.step.kept()).unwrap_or(u32::MAX);
+        let first = self.oldest().max(from);
+        let many = (self.open.start.saturating_sub(first) / length(self.step)).min(kept);
+        let begin = Slot::place(first, self.step);
+        let straight = many.min(kept - begin);
+        [(begin, straight), (0, many - straight)]
     }
 
     /// Whether a slot with these numbers may say something about steps from `from` to `to`.

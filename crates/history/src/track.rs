@@ -3,12 +3,21 @@
 use temps_core::history::Step;
 
 use crate::meter::Edge;
-use crate::numbers::{Numbers, Series};
+use crate::numbers::{Merge, Numbers, Series};
 use crate::ring::Ring;
 use crate::slot::Slot;
 
 /// The most slots that wait to be written. They are few even where a disk is slow; of more the oldest become gaps.
 pub(crate) const WAITING: usize = 16;
+
+/// What it means that nothing is told of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing was counted, or in flight.
+    Quiet,
+    /// Nobody knows.
+    Unknown,
+}
 
 /// One series.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +27,10 @@ pub(crate) struct Track {
     pub(crate) counted: Numbers,
     /// Which edge that was.
     pub(crate) edge: Edge,
-    /// The second in which something was last counted.
+    /// The second in which something was last counted; of a gauge, until which it was known.
     pub(crate) busy: u32,
+    /// What follows where nothing more is told.
+    pub(crate) rest: Rest,
     /// In the order of [`Step::ALL`].
     pub(crate) rings: [Ring; 3],
     /// Slots that are not written yet.
@@ -39,6 +50,11 @@ impl Track {
             counted: Numbers::zero(width),
             edge: Edge::default(),
             busy: at,
+            // Counters stand still until they are told; a gauge has a value only as long as somebody reads it.
+            rest: match series.merge() {
+                Merge::Sum => Rest::Quiet,
+                Merge::Greatest => Rest::Unknown,
+            },
             rings: Step::ALL.map(|step| Ring::new(step, width, at)),
             waiting: Vec::new(),
             generation: 0,
@@ -51,8 +67,24 @@ impl Track {
         self.rings[0].end
     }
 
-    /// Until `to` nothing was counted.
-    pub(crate) fn quiet(&mut self, to: u32) {
+    /// Whether it is a gauge that somebody reads.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.series.merge() == Merge::Greatest && self.rest == Rest::Quiet
+    }
+
+    /// Until `to` nothing was told.
+    pub(crate) fn catch_up(&mut self, to: u32) {
+        match (self.rest, self.series.merge()) {
+            (Rest::Unknown, _) => self.gap(to),
+            (Rest::Quiet, Merge::Sum) => self.quiet(to),
+            (Rest::Quiet, Merge::Greatest) => {
+                self.busy = self.busy.max(to);
+                self.quiet(to);
+            }
+        }
+    }
+
+    fn quiet(&mut self, to: u32) {
         self.each(|ring, out| ring.quiet(to, out));
     }
 
@@ -63,7 +95,8 @@ impl Track {
 
     /// So much was counted until `to`, since it was last settled.
     pub(crate) fn count(&mut self, to: u32, numbers: &Numbers) {
-        self.each(|ring, out| ring.count(to, numbers, out));
+        let merge = self.series.merge();
+        self.each(|ring, out| ring.count(to, numbers, merge, out));
         self.busy = to;
         self.changed = true;
     }

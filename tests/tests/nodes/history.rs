@@ -67,3 +67,51 @@ pub(crate) fn exact(cluster: &mut Cluster) -> Result {
     }
     Ok(())
 }
+
+/// What was in flight at most in each second at instances of a release, where that is known.
+fn in_flight(history: &Value, release: u64) -> Vec<Option<u64>> {
+    let of = |point: &Value| {
+        let all = point["in_flight"].as_array()?;
+        all.iter().find(|of| of["release"] == release)?["most"].as_u64()
+    };
+    history["points"].as_array().into_iter().flatten().map(of).collect()
+}
+
+/// A release is seen to drain, second by second and at every node: what it still has is in flight there until nothing
+/// is, while the next one serves already.
+pub(crate) fn drained(cluster: &mut Cluster) -> Result {
+    let app = |version: &str| {
+        let app = App::named("draining", version)?;
+        app.set("deploy.drain_timeout", "30s")?.set("deploy.deadline", "60s")
+    };
+    let seconds = |cluster: &Cluster, node: usize| {
+        cluster.cli_at(&[node]).json(&["metrics", "-p", "draining", "--since", "5m", "--step", "1s"])
+    };
+    let old = cluster.deploy_well(&app("v1")?)?.release;
+    let edge = cluster.nodes[0].shape.edge;
+    let ask = |ms: u64| {
+        let path = format!("/slow?ms={ms}");
+        std::thread::spawn(move || get(edge, "draining.localhost", &path).map_or(0, |page| page.status))
+    };
+    let slow = [4_000, 8_000, 12_000, 12_000].map(ask);
+    wait::until("all four to be in flight", LIMIT, || {
+        seconds(cluster, 0).is_ok_and(|history| in_flight(&history, old).contains(&Some(4)))
+    })?;
+    let new = cluster.deploy_well(&app("v2")?)?.release;
+    for slow in slow {
+        check_eq!(slow.join().unwrap_or_default(), 200, "a slow request");
+    }
+    for node in 0..3 {
+        let history = wait::find("the old release to have nothing in flight", LIMIT, || {
+            let last = |history: &Value| in_flight(history, old).into_iter().flatten().next_back();
+            seconds(cluster, node).ok().filter(|history| last(history) == Some(0))
+        })?;
+        let (leaving, coming) = (in_flight(&history, old), in_flight(&history, new));
+        check!(leaving.iter().flatten().all(|n| *n <= 4), "{leaving:?}");
+        let drains = leaving.iter().skip_while(|n| **n != Some(4)).any(|n| matches!(n, Some(1..=3)));
+        check!(drains, "it went from 4 to 0 at once: {leaving:?}");
+        let both = leaving.iter().zip(&coming).any(|(old, new)| old.is_some_and(|n| n > 0) && new.is_some());
+        check!(both, "{leaving:?}, {coming:?}");
+    }
+    Ok(())
+}

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         ("an_edge_is_renewed_with_its_server_and_fails_no_request", edges::renewed),
         ("a_socket_of_the_service_manager_refuses_nobody_while_its_edge_is_dead", edges::activated),
         ("what_clients_got_is_told_exactly_by_every_node", history::exact),
+        ("a_release_is_seen_to_drain_second_by_second", history::drained),
         ("certificates_are_ordered_and_renewed_whoever_leads", domains::ordered),
         ("a_name_is_shown_by_tls_where_http_does_not_arrive", domains::by_tls),
         ("a_given_certificate_is_shown_by_every_node", domains::given),

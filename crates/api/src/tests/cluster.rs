@@ -10,6 +10,7 @@ use temps_core::command::{Action, Command, Made, NewNode, NewToken, Observation}
 use temps_core::model::{
     Artifact, ClusterState, Grant, NodeFacts, NodeId, ProcessSpec, Role, RuntimeKind, Source, Spec,
 };
+use temps_core::table::EdgeReport;
 use temps_ledger::{Ledger, MemoryLedger, Proposal};
 use temps_wire::client::{Client, ClientError};
 use temps_wire::codec;
@@ -20,7 +21,7 @@ use temps_wire::serve::serve;
 use temps_wire::tls::TlsError;
 use temps_wire::token::{ApiToken, JoinToken};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::memory::{Diary, Echo, Engine, Paper, Seat, Shelf, Workshop};
@@ -43,6 +44,8 @@ pub(super) struct Running {
     pub(super) engine: Arc<Engine>,
     pub(super) desk: Desk,
     pub(super) diary: Arc<Diary>,
+    /// What its edge reports.
+    pub(super) edge: watch::Sender<EdgeReport>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), TlsError>>,
 }
@@ -147,7 +150,7 @@ impl Running {
         let seat = Arc::new(Seat::new(identity.node, log));
         let (shelf, paper, echo) = (Arc::<Shelf>::default(), Arc::<Paper>::default(), Arc::<Echo>::default());
         let (workshop, engine) = (Arc::<Workshop>::default(), Arc::<Engine>::default());
-        let diary = Arc::<Diary>::default();
+        let (diary, edge) = (Arc::<Diary>::default(), watch::Sender::default());
         let desk = Desk {
             ledger: Arc::clone(&seat) as Arc<dyn Ledger>,
             identity: Arc::new(identity.clone()),
@@ -160,7 +163,7 @@ impl Running {
             images: engine.clone(),
             door: Arc::default(),
             past: diary.clone(),
-            edge: tokio::sync::watch::channel(temps_core::table::EdgeReport::default()).1,
+            edge: edge.subscribe(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let (own, served) = (identity.clone(), desk.clone());
@@ -181,6 +184,7 @@ impl Running {
             engine,
             desk,
             diary,
+            edge,
             stop: Some(stop),
             running,
         }

@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use temps_core::command::{Action, Command, Observation};
-use temps_core::history::{Point, Recorded};
+use temps_core::history::{InFlight, Point, Recorded};
 use temps_core::model::{
     Counts, DeploymentId, EnvironmentId, InstanceId, NodeId, Phase, ReleaseId, Times, Traffic,
 };
@@ -34,7 +34,18 @@ fn recorded(points: &[(u64, u64)], class: u8) -> Recorded {
     Recorded {
         traffic: points.iter().map(traffic).collect(),
         releases: [(ReleaseId(1), points.iter().map(counts).collect())].into(),
+        ..Recorded::default()
     }
+}
+
+/// So many in flight at r1 and r2 in each second from `at` on.
+fn in_flight(at: u64, old: &[u64], new: &[u64]) -> Recorded {
+    let points = |most: &[u64]| {
+        let point = |(at, n): (u64, &u64)| Point { at, seconds: 1, counted: InFlight(*n) };
+        (at..).zip(most).map(point).collect()
+    };
+    let in_flight = [(ReleaseId(1), points(old)), (ReleaseId(2), points(new))].into();
+    Recorded { in_flight, ..Recorded::default() }
 }
 
 async fn history(
@@ -81,6 +92,34 @@ async fn the_parts_of_all_nodes_are_one_answer_at_any_of_them() {
         assert_eq!((release.p50_ms, release.p95_ms), (Some(3), Some(50)), "of both nodes together");
         let total = answer.total.unwrap();
         assert_eq!((total.requests, total.platform_caused, answer.releases[0].requests), (21, 0, 21));
+    }
+}
+
+#[tokio::test]
+async fn a_release_is_seen_to_drain_on_all_nodes_together() {
+    let cluster = Cluster::start(3).await;
+    deploy(&cluster.client(), "v1").await;
+    let at = now() - now() % 10 - 100;
+    for (node, old, new) in [(0, vec![8, 6, 2, 0, 0], vec![]), (1, vec![4, 3, 1, 0], vec![0, 2, 5, 9, 9])] {
+        let part = (EnvironmentId(1), in_flight(at, &old, &new));
+        cluster.nodes[node].diary.recorded.lock().unwrap().extend([part]);
+    }
+    let drained = |answer: &GetHistoryResponse, release: u64| {
+        let of = answer.points.iter().map(|p| p.in_flight.iter().find(|of| of.release == release));
+        of.map(|of| of.map(|of| of.most)).collect::<Vec<_>>()
+    };
+    for node in 0..3 {
+        let times = |request: &mut GetHistoryRequest| {
+            (request.from_ms, request.to_ms) = (Some(at * 1_000), Some((at + 60) * 1_000));
+        };
+        let answer = history(&cluster, node, times).await.unwrap();
+        assert_eq!((answer.step_ms, answer.points.len(), answer.missing.len()), (1_000, 5, 0));
+        assert_eq!(drained(&answer, 1), [Some(12), Some(9), Some(3), Some(0), Some(0)]);
+        assert_eq!(drained(&answer, 2), [Some(0), Some(2), Some(5), Some(9), Some(9)]);
+        let unknown = answer.points.iter().all(|p| p.traffic.is_none() && p.releases.is_empty());
+        assert!(unknown, "nobody knows what clients got: {answer:?}");
+        let coarse = history(&cluster, node, |request| request.step_ms = 10_000).await.unwrap();
+        assert_eq!((drained(&coarse, 1), drained(&coarse, 2)), (vec![Some(12)], vec![Some(9)]));
     }
 }
 

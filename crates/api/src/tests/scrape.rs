@@ -1,11 +1,14 @@
 use http_body_util::BodyExt;
-use temps_core::model::{Certificate, CertificateFrom, CertificateId, ClusterState, Opaque, Role};
+use temps_core::model::{
+    Certificate, CertificateFrom, CertificateId, ClusterState, EnvironmentId, Opaque, ReleaseId, Role,
+};
+use temps_core::table::EdgeReport;
 use temps_wire::identity::CLUSTER_NAME;
 use temps_wire::token::ApiToken;
 use tonic::body::Body;
 use tower::{Service, ServiceExt};
 
-use super::cluster::{Cluster, within};
+use super::cluster::{Cluster, deploy, within};
 use super::peer::without_certificate;
 
 /// Status and text of `/metrics`.
@@ -62,4 +65,18 @@ async fn the_ends_of_certificates_are_told_by_name() {
     for line in ["{name=\"a.example\"} 9000", "{name=\"b.example\"} 5000"] {
         assert!(text.contains(&format!("temps_certificate_not_after_seconds{line}\n")), "{text}");
     }
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_told_by_release() {
+    let cluster = Cluster::start(1).await;
+    deploy(&cluster.client(), "v1").await;
+    let releases = [(ReleaseId(1), 12), (ReleaseId(2), 0)].into();
+    let by_release = [(EnvironmentId(1), releases), (EnvironmentId(99), [(ReleaseId(3), 1)].into())].into();
+    cluster.nodes[0].edge.send_replace(EdgeReport { by_release, ..EdgeReport::default() });
+    let (_, text) = scrape(&cluster, Some(&cluster.admin.reveal())).await;
+    let told: Vec<_> = text.lines().filter(|line| line.starts_with("temps_in_flight_requests")).collect();
+    let of = "temps_in_flight_requests{project=\"shop\",environment=\"production\",release";
+    let expected = [format!("{of}=\"r1\"}} 12"), format!("{of}=\"r2\"}} 0")];
+    assert_eq!(told, expected, "an environment that is gone has no name");
 }

@@ -1,12 +1,13 @@
 //! `temps metrics`: what clients got and releases did over time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use temps_core::text;
 use temps_wire::proto::{
-    GetHistoryRequest, GetHistoryResponse, HistoryMarker, HistoryOfNode, HistoryPoint, HistoryTraffic,
-    ReleaseMetrics,
+    GetHistoryRequest, GetHistoryResponse, HistoryInFlight, HistoryMarker, HistoryOfNode, HistoryPoint,
+    HistoryTraffic,
 };
 
 use super::{Desk, duration, metrics};
@@ -19,8 +20,9 @@ use crate::timeline;
 /// Arguments of `metrics`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "Seconds are kept for an hour, ten seconds for a day, five minutes for 30 days. Percentiles are \
-    upper bounds. What a single deployment did is told by `temps deployments metrics`.\n\n\
+    after_help = "Seconds are kept for two hours, ten seconds for a day, five minutes for 30 days. IN FLIGHT is the \
+    most at one moment, 0 where a release had instances and nothing to do: with --step 1s it shows how one drains while \
+    another takes over. Percentiles are upper bounds. What a single deployment did is told by `temps deployments metrics`.\n\n\
     Examples:\n  temps metrics -p my-app\n  temps metrics -p my-app --since 10m --step 1s\n  temps metrics --since 7d --json"
 )]
 pub struct Metrics {
@@ -122,11 +124,16 @@ fn point(p: &HistoryPoint) -> Value {
         value["node"] = json!(of.node);
         value
     };
+    let in_flight = |of: &HistoryInFlight| json!({ "release": of.release, "most": of.most });
     let mut value = traffic(&p.traffic.unwrap_or_default());
+    if let (None, Value::Object(unknown)) = (&p.traffic, &mut value) {
+        unknown.values_mut().for_each(|number| *number = Value::Null);
+    }
     value["time"] = time(Some(p.at_ms));
     value["seconds"] = json!(p.seconds);
     value["nodes"] = p.nodes.iter().map(node).collect();
     value["releases"] = p.releases.iter().map(metrics::release).collect();
+    value["in_flight"] = p.in_flight.iter().map(in_flight).collect();
     value
 }
 
@@ -201,6 +208,7 @@ fn rows(h: &GetHistoryResponse, bars: bool, clock: &dyn Fn(u64) -> String) -> (S
         "RELEASE",
         "SERVED",
         "ERRORS",
+        "IN FLIGHT",
         "P50",
         "P95",
         "P99",
@@ -209,27 +217,49 @@ fn rows(h: &GetHistoryResponse, bars: bool, clock: &dyn Fn(u64) -> String) -> (S
     let most = h.points.iter().map(rate).max().unwrap_or_default();
     let mut starts = Vec::new();
     for p in &h.points {
-        let t = p.traffic.unwrap_or_default();
-        let bar = if bars { bar(rate(p), most, failed(&t), t.requests) } else { String::new() };
-        let first = [clock(p.at_ms), t.requests.to_string(), tenths(rate(p)), failed(&t).to_string()];
-        let none = ReleaseMetrics::default();
-        let releases: Vec<_> = if p.releases.is_empty() { vec![&none] } else { p.releases.iter().collect() };
-        for (place, release) in releases.into_iter().enumerate() {
-            let [at, requests, rate, failed] = if place == 0 { first.clone() } else { Default::default() };
-            let [number, served, errors] = if p.releases.is_empty() {
-                Default::default()
-            } else {
-                let errors = metrics::failed(release).count;
-                [format!("r{}", release.release), release.requests.to_string(), errors.to_string()]
-            };
-            let time = |time: Option<u64>| time.map(text::duration).unwrap_or_default();
-            let [p50, p95, p99] = [release.p50_ms, release.p95_ms, release.p99_ms].map(time);
-            let bar = if place == 0 { bar.clone() } else { String::new() };
-            table.row([at, requests, rate, failed, number, served, errors, p50, p95, p99, bar]);
-            starts.push((place == 0).then_some(p.at_ms));
+        let (first, bar) = clients(p, most);
+        let known = p.traffic.map(|_| first).unwrap_or_default();
+        let bar = if bars && p.traffic.is_some() { bar } else { String::new() };
+        let mut begin = Some((clock(p.at_ms), known, bar));
+        for of in releases(p) {
+            let start = begin.is_some();
+            let (at, [requests, rate, failed], bar) = begin.take().unwrap_or_default();
+            let [number, served, errors, in_flight, p50, p95, p99] = of;
+            table.row([at, requests, rate, failed, number, served, errors, in_flight, p50, p95, p99, bar]);
+            starts.push(start.then_some(p.at_ms));
         }
     }
     (table.text(), starts)
+}
+
+/// What clients got in a step, and the bar of it.
+fn clients(p: &HistoryPoint, most: u64) -> ([String; 3], String) {
+    let t = p.traffic.unwrap_or_default();
+    let numbers = [t.requests.to_string(), tenths(rate(p)), failed(&t).to_string()];
+    (numbers, bar(rate(p), most, failed(&t), t.requests))
+}
+
+/// Number, served, errors, in flight and percentiles of each release that something reached in a step, or that had an
+/// instance; one row of nothing where there is none.
+fn releases(p: &HistoryPoint) -> Vec<[String; 7]> {
+    let reached = p.releases.iter().map(|of| of.release);
+    let numbers: BTreeSet<u64> = reached.chain(p.in_flight.iter().map(|of| of.release)).collect();
+    let row = |number: &u64| {
+        let release = p.releases.iter().find(|of| of.release == *number).copied();
+        let of = release.unwrap_or_default();
+        let in_flight = p.in_flight.iter().find(|of| of.release == *number);
+        let time = |time: Option<u64>| time.map(text::duration).unwrap_or_default();
+        [
+            format!("r{number}"),
+            of.requests.to_string(),
+            metrics::failed(&of).count.to_string(),
+            in_flight.map(|of| of.most.to_string()).unwrap_or_default(),
+            time(of.p50_ms),
+            time(of.p95_ms),
+            time(of.p99_ms),
+        ]
+    };
+    if numbers.is_empty() { vec![Default::default()] } else { numbers.iter().map(row).collect() }
 }
 
 /// Tenths of requests a second.
@@ -270,7 +300,7 @@ mod tests {
     use super::{BAR, bar, fitting, text_of};
     use crate::screen::{Look, Terminals};
     use temps_wire::proto::{
-        GetHistoryResponse, HistoryMarker, HistoryPoint, HistoryTraffic, ReleaseMetrics,
+        GetHistoryResponse, HistoryInFlight, HistoryMarker, HistoryPoint, HistoryTraffic, ReleaseMetrics,
     };
 
     /// 14:31:00 on some day.
@@ -325,16 +355,58 @@ mod tests {
 my-app (production), 8m in steps of 1m
 1803 requests; 4 answered 5xx by the application, 0 broken off by it, 0 refused, 0 cut, 0 without an instance
 
-TIME      REQUESTS  PER SECOND  FAILED  RELEASE  SERVED  ERRORS  P50  P95   P99
+TIME      REQUESTS  PER SECOND  FAILED  RELEASE  SERVED  ERRORS  IN FLIGHT  P50  P95   P99
 14:29:00  nothing is known of 2m
-14:31:00  600       10.0        0       r3       600     0       5ms  30ms  1.5s
-14:32:00  1200      20.0        1       r3       1000    0       5ms  30ms  1.5s
-                                        r4       200     0       5ms  30ms  1.5s
+14:31:00  600       10.0        0       r3       600     0                  5ms  30ms  1.5s
+14:32:00  1200      20.0        1       r3       1000    0                  5ms  30ms  1.5s
+                                        r4       200     0                  5ms  30ms  1.5s
 14:32:10  #42 Traffic shifting\\x1b
 14:33:00  nothing is known of 2m
 14:35:00  0         0.0         0
-14:36:00  3         0.0         3       r4       3       0       5ms  30ms  1.5s
+14:36:00  3         0.0         3       r4       3       0                  5ms  30ms  1.5s
 14:37:40  #42 Deployment complete."
+        );
+    }
+
+    #[test]
+    fn a_person_sees_a_release_drain() {
+        let second = |second: u64, traffic: Option<u64>, releases: &[(u64, u64)], most: &[(u64, u64)]| {
+            let in_flight = |(release, most): &(u64, u64)| HistoryInFlight { release: *release, most: *most };
+            let traffic = traffic.map(|n| HistoryTraffic { requests: n, ..HistoryTraffic::default() });
+            HistoryPoint {
+                at_ms: AT + second * 1_000,
+                seconds: 1,
+                traffic,
+                in_flight: most.iter().map(in_flight).collect(),
+                ..point(0, 0, 0, releases)
+            }
+        };
+        let history = GetHistoryResponse {
+            from_ms: AT,
+            to_ms: AT + 5_000,
+            step_ms: 1_000,
+            points: vec![
+                second(0, Some(20), &[(3, 20)], &[(3, 12)]),
+                second(1, Some(17), &[(4, 17)], &[(3, 9), (4, 2)]),
+                second(2, Some(0), &[], &[(3, 3), (4, 2)]),
+                second(3, Some(0), &[], &[(3, 0), (4, 0)]),
+                second(4, None, &[], &[(4, 0)]),
+            ],
+            ..GetHistoryResponse::default()
+        };
+        let text = text_of("my-app", &history, &Look::default());
+        assert_eq!(
+            text.split_once("\n\n").unwrap().1,
+            "\
+TIME      REQUESTS  PER SECOND  FAILED  RELEASE  SERVED  ERRORS  IN FLIGHT  P50  P95   P99
+14:31:00  20        20.0        0       r3       20      0       12         5ms  30ms  1.5s
+14:31:01  17        17.0        0       r3       0       0       9
+                                        r4       17      0       2          5ms  30ms  1.5s
+14:31:02  0         0.0         0       r3       0       0       3
+                                        r4       0       0       2
+14:31:03  0         0.0         0       r3       0       0       0
+                                        r4       0       0       0
+14:31:04                                r4       0       0       0"
         );
     }
 

@@ -138,6 +138,8 @@ fn an_instance_is_withdrawn_then_forgotten_but_counted_while_busy() {
         BTreeMap::from([(InstanceId(1), 2)]),
         "cut requests can be counted"
     );
+    let of_release = |n: u64| BTreeMap::from([(EnvironmentId(1), BTreeMap::from([(ReleaseId(1), n)]))]);
+    assert_eq!(compiler.by_release(), of_release(2));
 
     // Admitted again as it is: the same object.
     let swap = compiler.compile(&sketch.clone().table());
@@ -155,6 +157,10 @@ fn an_instance_is_withdrawn_then_forgotten_but_counted_while_busy() {
     assert_eq!(compiler.instances.len(), 2, "a worker may still serve the table before");
     assert!(compiler.in_flight(swap.seq).is_empty());
     assert_eq!(compiler.instances.len(), 1);
+    assert_eq!(compiler.by_release(), of_release(0), "one that has nothing to do is known");
+    let swap = compiler.compile(&Sketch::default().table());
+    compiler.in_flight(swap.seq);
+    assert_eq!(compiler.by_release(), BTreeMap::new());
 }
 
 #[test]

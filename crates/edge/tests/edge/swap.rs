@@ -1,8 +1,10 @@
 //! A new table under load: nobody fails, and a drained instance is really drained.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::{App, Authority, Client, Edge, HOST, Load, Plan, choice, get, table, target, until};
+use temps_core::model::{EnvironmentId, ReleaseId};
 use temps_core::table::Table;
 
 /// Release 1 serves and release 2 does not, or the other way round; both on this node.
@@ -56,8 +58,14 @@ async fn a_request_is_in_flight_until_its_answer_has_ended() {
         assert_eq!(get(edge.http, HOST, "/").await.text(), "two");
     }
     assert_eq!(edge.in_flight(1), 1);
+    let by_release = |old: u64| {
+        let releases = BTreeMap::from([(ReleaseId(1), old), (ReleaseId(2), 0)]);
+        edge.report().by_release.get(&EnvironmentId(1)) == Some(&releases)
+    };
+    until("it is told by release", || by_release(1)).await;
     drop(client);
     until("the client left", || edge.in_flight(1) == 0).await;
+    assert!(by_release(0), "known as long as it is there: {:?}", edge.report());
     assert_eq!(edge.traffic().failed(), 0, "a client may leave");
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 use temps_core::history::Step;
 
 use super::{Ring, length};
-use crate::numbers::Numbers;
+use crate::numbers::{Merge, Numbers};
 use crate::slot::Slot;
 
 /// What happens in a time of so many seconds.
@@ -44,7 +44,7 @@ fn numbers(n: u64) -> Numbers {
 /// By first second of each step: of how many seconds something is known, and how much was counted.
 type Known = BTreeMap<u32, (u32, u64)>;
 
-fn run(step: Step, begin: u32, times: &[Time]) -> (Ring, Places, Known) {
+fn run(step: Step, merge: Merge, begin: u32, times: &[Time]) -> (Ring, Places, Known) {
     let mut ring = Ring::new(step, 1, begin);
     let (mut places, mut known, mut now) = (Places::default(), Known::new(), begin);
     let bucket = |second: u32| second - second % length(step);
@@ -61,10 +61,14 @@ fn run(step: Step, begin: u32, times: &[Time]) -> (Ring, Places, Known) {
                 now += n;
             }
             Time::Counted(n, counted) => {
-                ring.count(now + n, &numbers(counted), &mut out);
+                ring.count(now + n, &numbers(counted), merge, &mut out);
                 now += n;
                 let step = known.entry(bucket(now - 1)).or_default();
-                (step.0, step.1) = (step.0 + n, step.1 + counted);
+                step.0 += n;
+                step.1 = match merge {
+                    Merge::Sum => step.1 + counted,
+                    Merge::Greatest => step.1.max(counted),
+                };
             }
         }
         places.put(out, step);
@@ -83,12 +87,13 @@ proptest! {
     #[test]
     fn what_was_recorded_is_told(
         step in prop_oneof![Just(Step::Second), Just(Step::TenSeconds), Just(Step::FiveMinutes)],
+        merge in prop_oneof![Just(Merge::Sum), Just(Merge::Greatest)],
         begin in 1_700_000_000..1_700_001_000_u32,
         times in times(7_000),
         from in 0..20_000_u32,
         span in 1..20_000_u32,
     ) {
-        let (ring, places, mut known) = run(step, begin, &times);
+        let (ring, places, mut known) = run(step, merge, begin, &times);
         known.retain(|start, _| *start >= ring.oldest());
         assert_eq!(told(&ring, &places, 0, u32::MAX), known);
         // And of any time in it the part that belongs there.
@@ -103,7 +108,7 @@ proptest! {
         times in times(500),
         lost in 0..50_usize,
     ) {
-        let (ring, mut places, known) = run(step, 1_700_000_000, &times);
+        let (ring, mut places, known) = run(step, Merge::Sum, 1_700_000_000, &times);
         let place = places.0.keys().nth(lost).copied();
         place.and_then(|place| places.0.remove(&place));
         for (start, told) in told(&ring, &places, 0, u32::MAX) {
@@ -116,7 +121,7 @@ proptest! {
 fn time_without_requests_takes_one_slot() {
     let step = Step::TenSeconds;
     let times = [Time::Counted(1, 5), Time::Quiet(3_599), Time::Counted(1, 6), Time::Quiet(9)];
-    let (ring, places, known) = run(step, 1_700_000_000, &times);
+    let (ring, places, known) = run(step, Merge::Sum, 1_700_000_000, &times);
     assert_eq!(places.0.len(), 2);
     assert_eq!(told(&ring, &places, 0, u32::MAX), known);
     assert_eq!(known.len(), 361);

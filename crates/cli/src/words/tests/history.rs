@@ -1,8 +1,8 @@
 //! What clients got over time.
 
 use temps_wire::proto::{
-    GetHistoryResponse, HistoryMarker, HistoryMissing, HistoryOfNode, HistoryPoint, HistoryTraffic,
-    ReleaseMetrics,
+    GetHistoryResponse, HistoryInFlight, HistoryMarker, HistoryMissing, HistoryOfNode, HistoryPoint,
+    HistoryTraffic, ReleaseMetrics,
 };
 
 use super::User;
@@ -20,6 +20,10 @@ fn history() -> GetHistoryResponse {
             traffic: Some(traffic),
             nodes: vec![HistoryOfNode { node: "n1".to_owned(), traffic: Some(traffic) }],
             releases: vec![release],
+            in_flight: vec![
+                HistoryInFlight { release: 6, most: 12 },
+                HistoryInFlight { release: 7, most: 4 },
+            ],
         }],
         total: Some(traffic),
         releases: vec![release],
@@ -42,8 +46,10 @@ async fn a_table_with_what_deployments_did_in_between() {
     let lines: Vec<&str> = seen.out.lines().collect();
     assert_eq!(lines[0], "my-app (staging), 1m in steps of 1m");
     let row: Vec<&str> = lines[4].split_whitespace().collect();
-    assert_eq!(row, ["14:30:00", "120", "2.0", "2", "r7", "118", "0", "3ms"]);
-    assert_eq!(lines[5], "14:30:30  #42 5% of requests go to new containers for 2m");
+    assert_eq!(row, ["14:30:00", "120", "2.0", "2", "r6", "0", "0", "12"]);
+    let row: Vec<&str> = lines[5].split_whitespace().collect();
+    assert_eq!(row, ["r7", "118", "0", "4", "3ms"]);
+    assert_eq!(lines[6], "14:30:30  #42 5% of requests go to new containers for 2m");
     assert_eq!(seen.err, "warning: what n3 counted is missing: it is lost\n");
     let asked = user.town().asked_history[0].clone();
     assert_eq!((asked.project.as_str(), asked.environment.as_str()), ("my-app", "staging"));
@@ -62,6 +68,8 @@ async fn a_program_gets_every_number_and_what_is_missing() {
     assert_eq!((&point["time"], &point["seconds"]), (&"1970-01-01T14:30:00Z".into(), &60.into()));
     assert_eq!((&point["nodes"][0]["node"], &point["nodes"][0]["requests"]), (&"n1".into(), &120.into()));
     assert_eq!((&point["releases"][0]["release"], &point["releases"][0]["p50_ms"]), (&7.into(), &3.into()));
+    let in_flight = serde_json::json!([{ "release": 6, "most": 12 }, { "release": 7, "most": 4 }]);
+    assert_eq!(point["in_flight"], in_flight);
     assert_eq!(
         (&json["total"]["platform_caused"], &json["releases"][0]["requests"]),
         (&2.into(), &118.into())
@@ -72,6 +80,22 @@ async fn a_program_gets_every_number_and_what_is_missing() {
     );
     assert_eq!(json["missing"], serde_json::json!([{ "node": "n3", "why": "it is lost" }]));
     assert_eq!(user.town().asked_history[0].step_ms, 60_000);
+}
+
+#[tokio::test]
+async fn what_is_not_known_of_clients_is_no_zero() {
+    let user = User::new().await;
+    let mut history = history();
+    history.points[0].traffic = None;
+    user.town().history = history;
+    let seen = user.types("metrics -p my-app --json").await;
+    let json: serde_json::Value = serde_json::from_str(&seen.out).unwrap();
+    let point = &json["points"][0];
+    assert!(point["requests"].is_null() && point["failed"].is_null(), "{seen:?}");
+    assert_eq!(
+        (&point["time"], &point["in_flight"][0]["most"]),
+        (&"1970-01-01T14:30:00Z".into(), &12.into())
+    );
 }
 
 #[tokio::test]
