@@ -17,5 +17,6 @@ mod roles;
 mod scope;
 mod scrape;
 mod sessions;
+mod settings;
 mod views;
 mod watch;
