@@ -37,7 +37,7 @@ const SECRET: [&str; 17] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let files = ["api", "domains", "history", "metrics", "notifications", "peer", "people"]
+    let files = ["api", "domains", "history", "metrics", "notifications", "peer", "people", "settings"]
         .map(|name| root.join(format!("temps/v1/{name}.proto")));
     for file in &files {
         rerun_if_changed(file)?;

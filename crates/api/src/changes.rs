@@ -20,6 +20,7 @@ use crate::desk::{Answer, Desk};
 use crate::given;
 use crate::limits;
 use crate::refusal::{refused, unanswered};
+use crate::settings;
 
 /// How long a join token is valid unless asked otherwise.
 const JOIN_TTL: Duration = Duration::from_secs(60 * 60);
@@ -48,7 +49,7 @@ pub(crate) async fn deploy(desk: &Desk, caller: Caller, request: DeployRequest) 
         spec,
         supersede: request.supersede,
     };
-    accepted(&desk.propose(&caller, command).await?)
+    Ok(settings::told(desk, accepted(&desk.propose(&caller, command).await?)?).await)
 }
 
 pub(crate) async fn rollback(desk: &Desk, caller: Caller, request: RollbackRequest) -> Answer<Accepted> {
@@ -90,7 +91,7 @@ async fn direct(
 ) -> Answer<Accepted> {
     let receipt = desk.propose(caller, command).await?;
     let no_change = matches!(receipt.outcome, Outcome::NoChange(_));
-    Ok(Accepted { deployment: deployment.0, no_change })
+    Ok(Accepted { deployment: deployment.0, no_change, ..Accepted::default() })
 }
 
 pub(crate) async fn scale(desk: &Desk, caller: Caller, request: ScaleRequest) -> Answer<ScaleResponse> {
@@ -203,10 +204,10 @@ impl Desk {
     }
 }
 
-fn accepted(receipt: &Receipt) -> Answer<Accepted> {
+pub(crate) fn accepted(receipt: &Receipt) -> Answer<Accepted> {
     let no_change = matches!(receipt.outcome, Outcome::NoChange(_));
     match receipt.made() {
-        Ok(Made::Deployment(id)) => Ok(Accepted { deployment: id.0, no_change }),
+        Ok(Made::Deployment(id)) => Ok(Accepted { deployment: id.0, no_change, ..Accepted::default() }),
         Ok(other) => Err(Status::internal(format!("the key was used for something else before ({other:?})"))),
         Err(why) => Err(refused(&why)),
     }

@@ -32,6 +32,7 @@ mod reads;
 mod refusal;
 mod scrape;
 pub mod sessions;
+mod settings;
 mod story;
 mod transfer;
 mod views;

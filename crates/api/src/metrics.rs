@@ -10,7 +10,7 @@ use crate::caller::Caller;
 use crate::desk::{Answer, Desk};
 use crate::refusal::refused;
 use crate::views::Views;
-use crate::{given, limits, reads};
+use crate::{given, limits, reads, settings};
 
 pub(crate) async fn get_metrics(
     desk: &Desk,
@@ -93,6 +93,7 @@ fn planned(state: &ClusterState, preview: Preview) -> DeploymentPreview {
         contracts: preview.contracts,
         processes: preview.processes.iter().map(|(name, seen)| process(state, name, seen)).collect(),
         stuck: preview.stuck.unwrap_or_default(),
+        covered: settings::covered(&preview.instead),
     }
 }
 

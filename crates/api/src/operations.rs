@@ -11,18 +11,19 @@ use temps_wire::proto::{
     CreateProjectResponse, CreateSetupCodeRequest, CreateTokenRequest, CreateTokenResponse, DeployRequest,
     DeploymentDetail, DeploymentMetrics, DeploymentPreview, DomainChanged, DrainNodeRequest, Event,
     ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest, GetHistoryResponse, GetMetricsRequest,
-    GetNodeRequest, HasBundleRequest, HasBundleResponse, InstanceStory, ListAuditRequest, ListAuditResponse,
-    ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse,
-    ListNodesRequest, ListNodesResponse, ListNotificationsRequest, ListNotificationsResponse,
-    ListPeopleRequest, ListPeopleResponse, ListProjectsRequest, ListProjectsResponse, ListTokensRequest,
-    ListTokensResponse, ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, NodeChanged,
-    NodeDetail, PauseRequest, PeopleChanged, PersonCode, PromoteRequest, PutBundleResponse,
-    RemoveDomainRequest, RemoveNodeRequest, RemoveNotificationRequest, RemoveNotificationResponse,
-    RemovePersonRequest, ResolveImageRequest, ResolveImageResponse, ResumeRequest, RevokeTokenRequest,
-    RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest, SetMaintenanceRequest,
-    SetMaintenanceResponse, SetPersonRequest, SetVariablesRequest, SetVariablesResponse, StatusRequest,
-    StatusResponse, TestNotificationRequest, TestNotificationResponse, UncordonNodeRequest,
-    VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
+    GetNodeRequest, GetSettingsRequest, GetSettingsResponse, HasBundleRequest, HasBundleResponse,
+    InstanceStory, ListAuditRequest, ListAuditResponse, ListDeploymentsRequest, ListDeploymentsResponse,
+    ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse, ListNotificationsRequest,
+    ListNotificationsResponse, ListPeopleRequest, ListPeopleResponse, ListProjectsRequest,
+    ListProjectsResponse, ListTokensRequest, ListTokensResponse, ListVariablesRequest, ListVariablesResponse,
+    LogLine, LogsRequest, NodeChanged, NodeDetail, PauseRequest, PeopleChanged, PersonCode, PromoteRequest,
+    PutBundleResponse, RedeployRequest, RemoveDomainRequest, RemoveNodeRequest, RemoveNotificationRequest,
+    RemoveNotificationResponse, RemovePersonRequest, ResolveImageRequest, ResolveImageResponse,
+    ResumeRequest, RevokeTokenRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest,
+    SetMaintenanceRequest, SetMaintenanceResponse, SetPersonRequest, SetSettingsRequest, SetSettingsResponse,
+    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, TestNotificationRequest,
+    TestNotificationResponse, UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse,
+    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -31,7 +32,7 @@ use crate::desk::{Answer, Desk, Lines};
 use crate::permit::Scope::{self, Anywhere, Cluster, Deployment, Domain, Instance, Listing, Project};
 use crate::{
     audit, build_log, bundles, changes, domains, history, images, logs, metrics, nodes, notifications,
-    people, reads, story, watch,
+    people, reads, settings, story, watch,
 };
 
 macro_rules! operations {
@@ -98,12 +99,15 @@ operations! {
     resolve_image: ResolveImageRequest => ResolveImageResponse, Deployer, |_| Anywhere, "deploying", images::resolve_image;
     deploy: DeployRequest => Accepted, Deployer, |r| Project(&r.project), "deploying", changes::deploy;
     rollback: RollbackRequest => Accepted, Deployer, |r| Project(&r.project), "rolling back", changes::rollback;
+    redeploy: RedeployRequest => Accepted, Deployer, |r| Deployment(r.deployment), "deploying again", settings::redeploy;
     cancel: CancelRequest => Accepted, Deployer, |r| Deployment(r.deployment), "cancelling", changes::cancel;
     pause: PauseRequest => Accepted, Deployer, |r| Deployment(r.deployment), "pausing", changes::pause;
     resume: ResumeRequest => Accepted, Deployer, |r| Deployment(r.deployment), "resuming", changes::resume;
     promote: PromoteRequest => Accepted, Deployer, |r| Deployment(r.deployment), "promoting", changes::promote;
     scale: ScaleRequest => ScaleResponse, Deployer, |r| Project(&r.project), "scaling", changes::scale;
     set_variables: SetVariablesRequest => SetVariablesResponse, Deployer, |r| Project(&r.project), "setting variables", changes::set_variables;
+    get_settings: GetSettingsRequest => GetSettingsResponse, Viewer, |r| Project(&r.project), "reading", settings::get;
+    set_settings: SetSettingsRequest => SetSettingsResponse, Deployer, |r| Project(&r.project), "changing settings", settings::set;
     create_project: CreateProjectRequest => CreateProjectResponse, Deployer, |r| Project(&r.name), "creating a project", changes::create_project;
     create_token: CreateTokenRequest => CreateTokenResponse, Admin, |_| Cluster, "creating a token", people::create_token;
     list_tokens: ListTokensRequest => ListTokensResponse, Admin, |_| Cluster, "listing tokens", people::list_tokens;

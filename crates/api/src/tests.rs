@@ -18,5 +18,6 @@ mod roles;
 mod scope;
 mod scrape;
 mod sessions;
+mod settings;
 mod views;
 mod watch;

@@ -9,6 +9,8 @@ use temps_core::model::{
 use temps_core::text;
 use temps_wire::proto;
 
+use crate::settings;
+
 /// Everything that is worth working out once for many deployments.
 pub(crate) struct Views<'a> {
     state: &'a ClusterState,
@@ -69,6 +71,7 @@ impl<'a> Views<'a> {
             source: release.map(|r| given(&r.source)).unwrap_or_default(),
             image: release.map(image).unwrap_or_default(),
             paused: d.paused.clone().unwrap_or_default(),
+            covered: release.map(|r| settings::covered(&r.instead())).unwrap_or_default(),
         }
     }
 

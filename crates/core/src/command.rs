@@ -4,6 +4,7 @@ mod access;
 mod answer;
 mod join;
 mod notify;
+mod settings;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ pub use access::{Access, NewCode, NewToken};
 pub use answer::{Made, Outcome, Receipt, Rejection};
 pub use join::NewNode;
 pub use notify::{Attempt, NewChannel, NotTold, Notify};
+pub use settings::SettingsChange;
 
 /// The format version of [`Entry`]; a node refuses entries of a newer one.
 pub const ENTRY_VERSION: u16 = 6;
@@ -108,6 +110,11 @@ pub enum Command {
         /// Which deployment; the last succeeded one of another release where `None`.
         to: Option<DeploymentId>,
     },
+    /// Moves an environment to a new release of what a deployment brought, with what is set by now.
+    Redeploy {
+        /// Which.
+        deployment: DeploymentId,
+    },
     /// Ends a deployment: a queued one at once, a running one by going back.
     Cancel {
         /// Which.
@@ -150,6 +157,8 @@ pub enum Command {
         /// Names to remove.
         remove: Vec<String>,
     },
+    /// Changes what later deployments of an environment take in place of what their file says.
+    SetSettings(SettingsChange),
     /// Has all requests of an environment answered by the edges, or by its application again.
     SetMaintenance {
         /// Name of the project.

@@ -27,3 +27,4 @@ pub mod table;
 pub mod text;
 pub mod verdict;
 pub mod why;
+pub mod written;

@@ -69,6 +69,7 @@ pub fn topic(event: &Event) -> Option<Topic> {
         | What::Resumed { .. }
         | What::Promoted { .. }
         | What::Scaled { .. }
+        | What::SettingsChanged(_)
         | What::DomainAdded { .. }
         | What::DomainRemoved { .. }
         | What::CertificateIssued { .. }

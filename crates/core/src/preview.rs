@@ -7,8 +7,8 @@ use crate::apply::apply;
 use crate::assignment::{assignment, withdrawn_everywhere};
 use crate::command::{Command, ENTRY_VERSION, Entry, Made, Observation, Outcome, Rejection};
 use crate::model::{
-    Artifact, ClusterState, Deployment, DeploymentId, Endpoint, Exit, Instance, Millis, NodeId,
-    RELEASE_PROCESS, Seen, Source, Spec, Step, Want,
+    Artifact, ClusterState, Deployment, DeploymentId, Endpoint, Exit, Instance, Instead, Millis, NodeId,
+    RELEASE_PROCESS, Release, Seen, Source, Spec, Step, Want,
 };
 use crate::plan::plan;
 
@@ -37,6 +37,8 @@ pub struct Preview {
     pub after: Option<DeploymentId>,
     /// The release runs already; nothing would be done.
     pub no_change: bool,
+    /// Settings of the cluster that would be taken in place of what the file says.
+    pub instead: Vec<Instead>,
     /// Its release command would run last, as it takes away what the release before needs.
     pub contracts: bool,
     /// Processes by name.
@@ -70,7 +72,9 @@ pub fn preview(
     let (Outcome::Done(Made::Deployment(id)) | Outcome::NoChange(Made::Deployment(id))) = receipt else {
         return Ok(Preview::default());
     };
-    let mut preview = Preview::default();
+    let release = trial.state.release(trial.state.deployments.get(&id).map(|d| d.to));
+    let mut preview =
+        Preview { instead: release.map(Release::instead).unwrap_or_default(), ..Preview::default() };
     if matches!(receipt, Outcome::NoChange(_)) {
         preview.no_change = true;
         return Ok(preview);

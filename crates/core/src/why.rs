@@ -89,6 +89,7 @@ fn told_by(
         | What::Reverting { .. }
         | What::Ended { .. }
         | What::Scaled { .. }
+        | What::SettingsChanged(_)
         | What::DomainAdded { .. }
         | What::DomainRemoved { .. }
         | What::CertificateIssued { .. }

@@ -30,7 +30,7 @@ fn storms_are_survived() {
         u64::MAX => (0, number("TEMPS_SIM_SEEDS", 500)),
         one => (one, 1),
     };
-    let (mut stale, mut replaced, mut drained) = (0, 0, 0);
+    let (mut stale, mut replaced, mut drained, mut again) = (0, 0, 0, 0);
     let mut ended = std::collections::BTreeMap::<&str, u64>::new();
     for seed in first..first + count {
         let result = std::panic::catch_unwind(|| storm(seed));
@@ -38,6 +38,7 @@ fn storms_are_survived() {
             Ok(world) => {
                 stale += world.stale_plans;
                 replaced += world.replaced;
+                again += world.again;
                 drained += world
                     .state
                     .events
@@ -61,6 +62,7 @@ fn storms_are_survived() {
         }
         assert!(stale > count, "only {stale} stale plans");
         assert!(replaced > count / 10, "only {replaced} nodes were removed");
+        assert!(again > count, "only {again} were deployed again");
         assert!(drained > 100, "only {drained} nodes were drained");
     }
 }
@@ -197,6 +199,11 @@ fn disturb(world: &mut World) {
             world.write(command);
         }
         22..24 => world.replace(node),
+        24 => world.deploy_again(),
+        25 => {
+            let command = world::again::change(&mut world.rng);
+            world.write(command);
+        }
         6..9 => {
             if let Some(node) = world.nodes.get_mut(&node) {
                 node.up = false;

@@ -119,7 +119,8 @@ async fn wish(desk: &Desk, head: &Parts, wish: Deployment) -> Answer<DeployReque
     let spec = match wish.settings {
         Some(settings) => serde_json::from_value::<Spec>(settings)
             .map_err(|why| Status::invalid_argument(format!("the settings cannot be read: {why}")))?,
-        None => current.map(|release| release.spec).ok_or_else(nothing_yet)?,
+        // What settings of the cluster covered is the file's again: they are put over it anew.
+        None => current.map(|release| release.given()).ok_or_else(nothing_yet)?,
     };
     Ok(DeployRequest {
         project: wish.project,

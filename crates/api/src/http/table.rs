@@ -10,18 +10,19 @@ use temps_wire::proto::{
     CreateJoinTokenResponse, CreateProjectRequest, CreateProjectResponse, CreateSetupCodeRequest,
     CreateTokenRequest, CreateTokenResponse, DeploymentDetail, DeploymentMetrics, DomainChanged,
     DrainNodeRequest, ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest, GetHistoryResponse,
-    GetMetricsRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse, InstanceStory, ListAuditRequest,
-    ListAuditResponse, ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest,
-    ListDomainsResponse, ListNodesRequest, ListNodesResponse, ListNotificationsRequest,
-    ListNotificationsResponse, ListPeopleRequest, ListPeopleResponse, ListProjectsRequest,
-    ListProjectsResponse, ListTokensRequest, ListTokensResponse, ListVariablesRequest, ListVariablesResponse,
-    NodeChanged, NodeDetail, PauseRequest, PeopleChanged, PersonCode, PromoteRequest, RemoveDomainRequest,
-    RemoveNodeRequest, RemoveNotificationRequest, RemoveNotificationResponse, RemovePersonRequest,
-    ResolveImageRequest, ResolveImageResponse, ResumeRequest, RevokeTokenRequest, RollbackRequest,
-    ScaleRequest, ScaleResponse, SetAcmeRequest, SetMaintenanceRequest, SetMaintenanceResponse,
-    SetPersonRequest, SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse,
-    TestNotificationRequest, TestNotificationResponse, UncordonNodeRequest, VerifyDomainRequest,
-    VerifyDomainResponse, WhoAmIRequest, WhoAmIResponse,
+    GetMetricsRequest, GetNodeRequest, GetSettingsRequest, GetSettingsResponse, HasBundleRequest,
+    HasBundleResponse, InstanceStory, ListAuditRequest, ListAuditResponse, ListDeploymentsRequest,
+    ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse,
+    ListNotificationsRequest, ListNotificationsResponse, ListPeopleRequest, ListPeopleResponse,
+    ListProjectsRequest, ListProjectsResponse, ListTokensRequest, ListTokensResponse, ListVariablesRequest,
+    ListVariablesResponse, NodeChanged, NodeDetail, PauseRequest, PeopleChanged, PersonCode, PromoteRequest,
+    RedeployRequest, RemoveDomainRequest, RemoveNodeRequest, RemoveNotificationRequest,
+    RemoveNotificationResponse, RemovePersonRequest, ResolveImageRequest, ResolveImageResponse,
+    ResumeRequest, RevokeTokenRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest,
+    SetMaintenanceRequest, SetMaintenanceResponse, SetPersonRequest, SetSettingsRequest, SetSettingsResponse,
+    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, TestNotificationRequest,
+    TestNotificationResponse, UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WhoAmIRequest,
+    WhoAmIResponse,
 };
 
 use super::describe::{Api, Way};
@@ -80,12 +81,15 @@ table! {
     post "/projects/{project}/environments/{environment}/scale" scale body ScaleRequest => ScaleResponse, "projects", "Say how many instances of each process run";
     get "/projects/{project}/environments/{environment}/variables" list_variables query ListVariablesRequest => ListVariablesResponse, "projects", "List variables; their values are left out unless asked for";
     patch "/projects/{project}/environments/{environment}/variables" set_variables body SetVariablesRequest => SetVariablesResponse, "projects", "Set and remove variables, for the next release";
+    get "/projects/{project}/environments/{environment}/settings" get_settings query GetSettingsRequest => GetSettingsResponse, "projects", "List settings, where each is said, and what deploying again would change";
+    patch "/projects/{project}/environments/{environment}/settings" set_settings body SetSettingsRequest => SetSettingsResponse, "projects", "Set and unset settings, for the next deployment";
     put "/projects/{project}/environments/{environment}/maintenance" set_maintenance body SetMaintenanceRequest => SetMaintenanceResponse, "projects", "Have the edges answer in the application's place, or no more";
 
     get "/projects/{project}/environments/{environment}/metrics" get_history query GetHistoryRequest => GetHistoryResponse, "projects", "What clients got over time, from all nodes";
     get "/deployments" list_deployments query ListDeploymentsRequest => ListDeploymentsResponse, "deployments", "List deployments, the newest first";
     get "/deployments/{number}" get_deployment query GetDeploymentRequest => DeploymentDetail, "deployments", "One deployment with its instances and its timeline";
     get "/deployments/{number}/metrics" get_metrics query GetMetricsRequest => DeploymentMetrics, "deployments", "Errors and times before, during and after, and the receipt";
+    post "/deployments/{deployment}/redeploy" redeploy body RedeployRequest => Accepted, "deployments", "Deploy what a deployment brought once more, with what is set by now";
     post "/deployments/{deployment}/cancel" cancel body CancelRequest => Accepted, "deployments", "Cancel a deployment";
     post "/deployments/{deployment}/pause" pause body PauseRequest => Accepted, "deployments", "Let a deployment wait after its current step";
     post "/deployments/{deployment}/resume" resume body ResumeRequest => Accepted, "deployments", "Let a paused deployment go on";

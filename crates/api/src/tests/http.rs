@@ -147,6 +147,17 @@ async fn a_program_without_grpc_can_look_and_change() {
     let values = ask(&cluster, "GET", &format!("{at}?values=true"), None).await.json();
     assert_eq!(values, json!({ "variables": { "COLOUR": "blue" } }));
 
+    let at = "/api/v1/projects/shop/environments/production/settings";
+    let set = json!({ "set": { "health.path": "/up" }, "unset": ["deploy.deadline"] });
+    let answered = ask(&cluster, "PATCH", at, Some(set)).await.json();
+    assert_eq!(answered, json!({ "no_change": false, "deployment": null }));
+    let settings = ask(&cluster, "GET", at, None).await.json();
+    assert_eq!(
+        (&settings["settings"][0]["key"], &settings["settings"][0]["value"]),
+        (&json!("health.path"), &json!("/up"))
+    );
+    refuses(&ask(&cluster, "POST", "/api/v1/deployments/7/redeploy", None).await, 404, "#7");
+
     let node = ask(&cluster, "POST", "/api/v1/nodes/1/cordon", None).await;
     assert_eq!(node.json(), json!({ "no_change": false }));
     let nodes = ask(&cluster, "GET", "/api/v1/nodes", None).await.json();
@@ -234,7 +245,7 @@ async fn a_job_deploys_what_it_has_stored() {
     });
     let at = "/api/v1/projects/other/environments/production/deployments";
     let answered = ask(&cluster, "POST", at, Some(wish)).await.json();
-    assert_eq!(answered, json!({ "deployment": number + 1, "no_change": false }));
+    assert_eq!(answered, json!({ "deployment": number + 1, "no_change": false, "covered": [] }));
     let detail = ask(&cluster, "GET", &format!("/api/v1/deployments/{}", number + 1), None).await.json();
     assert_eq!(detail["deployment"]["project"], json!("other"));
 }

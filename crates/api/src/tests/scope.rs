@@ -8,11 +8,12 @@ use temps_ledger::Ledger;
 use temps_wire::client::{Api, Client, ClientError};
 use temps_wire::proto::{
     AddDomainRequest, BuildLogRequest, BundleChunk, CancelRequest, CreateProjectRequest, DeployRequest,
-    ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest, GetMetricsRequest, HasBundleRequest,
-    ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListProjectsRequest, ListVariablesRequest,
-    LogsRequest, PauseRequest, PromoteRequest, RemoveDomainRequest, ResolveImageRequest, ResumeRequest,
-    RollbackRequest, ScaleRequest, SetMaintenanceRequest, SetVariablesRequest, StatusRequest,
-    VerifyDomainRequest, WatchDeploymentRequest, WhoAmIRequest,
+    ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest, GetMetricsRequest, GetSettingsRequest,
+    HasBundleRequest, ListDeploymentsRequest, ListDomainsRequest, ListNodesRequest, ListProjectsRequest,
+    ListVariablesRequest, LogsRequest, PauseRequest, PromoteRequest, RedeployRequest, RemoveDomainRequest,
+    ResolveImageRequest, ResumeRequest, RollbackRequest, ScaleRequest, SetMaintenanceRequest,
+    SetSettingsRequest, SetVariablesRequest, StatusRequest, VerifyDomainRequest, WatchDeploymentRequest,
+    WhoAmIRequest,
 };
 use temps_wire::token::ApiToken;
 use tonic::{Code, Response, Status};
@@ -130,6 +131,12 @@ async fn ask(api: &mut Api, operation: &str, about: Things) -> Result<(), Status
         "set_variables" => {
             let request = SetVariablesRequest { project, environment, ..Default::default() };
             answered(api.set_variables(request).await)
+        }
+        "redeploy" => answered(api.redeploy(RedeployRequest { deployment }).await),
+        "get_settings" => answered(api.get_settings(GetSettingsRequest { project, environment }).await),
+        "set_settings" => {
+            let request = SetSettingsRequest { project, environment, ..Default::default() };
+            answered(api.set_settings(request).await)
         }
         "create_project" => answered(api.create_project(CreateProjectRequest { name: project }).await),
         "set_maintenance" => {

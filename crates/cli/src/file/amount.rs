@@ -52,34 +52,6 @@ pub(super) fn write_memory(bytes: u64) -> String {
     format!("{}K", bytes >> 10)
 }
 
-/// Millionths of a percentage such as `5%` or `0.5%`.
-///
-/// # Errors
-/// What to write instead.
-pub(super) fn percent(text: &str) -> Result<u64, String> {
-    let wrong = || format!("\"{text}\" is not a percentage; write for example \"5%\", or \"0.5%\"");
-    let number = text.strip_suffix('%').ok_or_else(wrong)?;
-    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
-    let digits = |s: &str| !s.is_empty() && s.len() <= 4 && s.bytes().all(|b| b.is_ascii_digit());
-    if !digits(whole) || !digits(part) {
-        return Err(wrong());
-    }
-    let millionths = format!("{whole}{part:0<4}").parse::<u64>().map_err(|_| wrong())?;
-    if millionths > 1_000_000 {
-        return Err(format!("\"{text}\" is more than 100%"));
-    }
-    Ok(millionths)
-}
-
-/// A percentage as [`percent`] takes it.
-pub(super) fn write_percent(millionths: u64) -> String {
-    let part = format!("{:04}", millionths % 10_000);
-    match part.trim_end_matches('0') {
-        "" => format!("{}%", millionths / 10_000),
-        part => format!("{}.{part}%", millionths / 10_000),
-    }
-}
-
 /// Thousandths of a core of a decimal number such as `0.5`.
 ///
 /// # Errors
@@ -102,18 +74,7 @@ pub(super) fn cpus(text: &str) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{cpus, memory, percent, write_memory, write_percent};
-
-    #[test]
-    fn percentages() {
-        for (text, millionths) in [("5%", 50_000), ("0.5%", 5_000), ("100%", 1_000_000), ("0.0125%", 125)] {
-            assert_eq!(percent(text), Ok(millionths), "{text}");
-            assert_eq!(write_percent(millionths), text);
-        }
-        for text in ["5", "%", "-1%", "1.%", "101%", "1.23456%", ""] {
-            assert!(percent(text).is_err(), "{text}");
-        }
-    }
+    use super::{cpus, memory, write_memory};
 
     #[test]
     fn memory_is_counted_as_docker_counts_it() {

@@ -5,7 +5,6 @@
 
 mod amount;
 mod bundled;
-mod duration;
 mod found;
 mod making;
 mod placing;
@@ -26,9 +25,11 @@ use std::path::{Path, PathBuf};
 
 use temps_core::model::Spec;
 
-pub use duration::{DurationError, parse as parse_duration, write as write_duration};
+pub use temps_core::written::duration::{DurationError, parse as parse_duration, write as write_duration};
+
 pub use making::{BuildRules, Builder, DOCKERFILE, Language};
 pub use problem::{FileError, Problem};
+pub(crate) use schema::nearest;
 pub(crate) use shown::Shown;
 
 /// Its name.

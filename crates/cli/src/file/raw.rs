@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use temps_core::written;
 use toml::Spanned;
 
 use super::amount;
@@ -178,7 +179,7 @@ impl<'de> Deserialize<'de> for Written {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Written, E> {
-                super::duration::parse(text).map(Written).map_err(E::custom)
+                written::duration::parse(text).map(Written).map_err(E::custom)
             }
 
             fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Written, E> {
@@ -204,10 +205,7 @@ impl<'de> Deserialize<'de> for Status {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Status, E> {
-                let status = text.parse().ok().filter(|status| (100..=599).contains(status));
-                status
-                    .map(Status)
-                    .ok_or_else(|| E::custom(format!("\"{text}\" is not an HTTP status from 100 to 599")))
+                written::status(text).map(Status).map_err(E::custom)
             }
 
             fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Status, E> {
@@ -290,7 +288,7 @@ impl<'de> Deserialize<'de> for Percent {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Percent, E> {
-                amount::percent(text).map(Percent).map_err(E::custom)
+                written::percent(text).map(Percent).map_err(E::custom)
             }
         }
         deserializer.deserialize_any(Visitor)

@@ -1,7 +1,9 @@
 //! From what is written to what is deployed: defaults, overrides of an environment, checks.
 
 use temps_core::host;
-use temps_core::model::{DeployRules, Health, Millis, Opaque, Placement, RouteRules, Spec, Variables};
+use temps_core::model::{
+    DeployRules, HEALTH_TIMEOUT_MAX, Health, Opaque, Placement, RouteRules, Spec, Variables,
+};
 use temps_core::text;
 use toml::Spanned;
 
@@ -9,9 +11,6 @@ use super::found::{Found, INSTANCES_MAX, millis};
 use super::problem::Problem;
 use super::{ProjectFile, making, placing, process, raw, routing, safety, strategy};
 use crate::names;
-
-/// A check that takes longer could not tell a dead instance in useful time.
-const TIMEOUT_MAX: Millis = 60_000;
 
 /// The file for one environment; the overrides of the others are checked all the same.
 pub(super) fn resolve(raw: &raw::Raw, environment: &str) -> Result<ProjectFile, Vec<Problem>> {
@@ -68,8 +67,8 @@ fn health(raw: &raw::Health, found: &mut Found) -> Health {
         expect: raw.expect.as_ref().map_or(default.expect, |status| status.get_ref().0),
         host: raw.host.as_ref().map(|host| normal_host(host, found)),
     };
-    if let Some(timeout) = raw.timeout.as_ref().filter(|timeout| timeout.get_ref().0 > TIMEOUT_MAX) {
-        found.at(timeout.span(), format!("timeout must be at most {}", text::duration(TIMEOUT_MAX)));
+    if let Some(timeout) = raw.timeout.as_ref().filter(|timeout| timeout.get_ref().0 > HEALTH_TIMEOUT_MAX) {
+        found.at(timeout.span(), format!("timeout must be at most {}", text::duration(HEALTH_TIMEOUT_MAX)));
     }
     health
 }

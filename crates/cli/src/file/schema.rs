@@ -172,17 +172,21 @@ fn section(path: &[String]) -> String {
 
 /// What was probably meant by an unknown key.
 fn meant(name: &str, keys: &'static [Key]) -> String {
-    let near = |key: &&Key| strsim::damerau_levenshtein(name, key.name);
-    let nearest = keys.iter().filter(|key| key.can_be_written()).min_by_key(near);
-    let allowed = 1 + name.chars().count() / 3;
-    if let Some(key) = nearest.filter(|key| near(key) <= allowed) {
-        return format!("did you mean `{}`?", key.name);
+    let known = || keys.iter().filter(|key| key.can_be_written()).map(|key| key.name);
+    if let Some(key) = nearest(name, known()) {
+        return format!("did you mean `{key}`?");
     }
     if let Some(home) = home(name) {
         return format!("`{name}` belongs in {home}");
     }
-    let known: Vec<&str> = keys.iter().filter(|key| key.can_be_written()).map(|key| key.name).collect();
-    format!("known keys: {}", known.join(", "))
+    format!("known keys: {}", known().collect::<Vec<_>>().join(", "))
+}
+
+/// The known word that was probably meant by another, if one is near enough.
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |known: &&str| strsim::damerau_levenshtein(word, known);
+    let allowed = 1 + word.chars().count() / 3;
+    known.min_by_key(distance).filter(|known| distance(known) <= allowed)
 }
 
 /// The section that has a key of this name.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use temps_core::model::{CanaryStep, Https, Order, ProcessSpec, Protocol, Spec};
+use temps_core::written::duration::write;
+use temps_core::written::write_percent;
 
-use super::duration::write;
 use super::{ProjectFile, amount};
 
 /// A resolved file as it is shown. Written as TOML it is a `temps.toml` again.
@@ -174,7 +175,7 @@ impl<'a> Shown<'a> {
                 crash_limit: spec.rollback.crash_limit,
                 keep: spec.rollback.keep,
                 error_rate_factor: spec.rollback.error_rate_factor,
-                error_rate_floor: amount::write_percent(spec.rollback.error_rate_floor),
+                error_rate_floor: write_percent(spec.rollback.error_rate_floor),
                 latency_floor: write(spec.rollback.latency_floor),
                 min_requests: spec.rollback.min_requests,
                 warm: spec.rollback.warm,

@@ -11,17 +11,15 @@ use super::raw;
 /// Shares in percent, and how long each is held, where the file names none.
 const STEPS: [(u32, u64); 2] = [(5, 120_000), (25, 120_000)];
 
-const ALL: [Strategy; 4] = [Strategy::Rolling, Strategy::BlueGreen, Strategy::Canary, Strategy::Recreate];
-
 /// The strategy, the steps of a canary, and the cookie that its clients stay by.
 pub(super) fn strategy(raw: &raw::Deploy, found: &mut Found) -> (Strategy, Vec<CanaryStep>, Option<String>) {
     let mut strategy = Strategy::default();
     if let Some(written) = &raw.strategy {
-        match ALL.into_iter().find(|known| known.word() == written.get_ref()) {
+        match Strategy::ALL.into_iter().find(|known| known.word() == written.get_ref()) {
             Some(known) => strategy = known,
             None => {
                 let message = format!("there is no strategy \"{}\"", written.get_ref());
-                let words = ALL.map(|known| format!("\"{}\"", known.word())).join(", ");
+                let words = Strategy::ALL.map(|known| format!("\"{}\"", known.word())).join(", ");
                 found.0.push(Problem::at(Some(written.span()), message).help(format!("there are {words}")));
             }
         }

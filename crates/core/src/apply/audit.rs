@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::audit::{ENTRIES_KEPT, hash, who};
-use crate::command::{Access, Command, Entry, Made, Outcome};
+use crate::command::{Access, Command, Entry, Made, Outcome, SettingsChange};
 use crate::domains;
 use crate::model::{
     AuditEntry, AuditKind, AuditOutcome, ClusterState, DeploymentId, Grant, Index, NodeId, PersonId,
@@ -128,6 +128,10 @@ fn asked(state: &ClusterState, command: &Command) -> Option<Asked> {
             let to = to.map_or_else(String::new, |to| format!(" to {}", to.0));
             of_project("rollback", project, place(project, environment) + &to)
         }
+        Command::Redeploy { deployment } => match place_of(state, *deployment) {
+            Some((project, place)) => of_project("redeploy", project, format!("{place} as {}", deployment.0)),
+            None => of_deployment(state, "redeploy", *deployment),
+        },
         Command::Cancel { deployment } => of_deployment(state, "deployment cancel", *deployment),
         Command::Pause { deployment } => of_deployment(state, "deployment pause", *deployment),
         Command::Resume { deployment } => of_deployment(state, "deployment resume", *deployment),
@@ -141,6 +145,16 @@ fn asked(state: &ClusterState, command: &Command) -> Option<Asked> {
             changes.extend(remove.iter().map(|name| format!("remove {name}")));
             let object = format!("{}: {}", place(project, environment), changes.join(", "));
             of_project("variables set", project, object)
+        }
+        Command::SetSettings(SettingsChange { project, environment, set, unset }) => {
+            let set = set
+                .0
+                .iter()
+                .map(|(setting, value)| format!("set {} = {}", setting.key(), setting.write(value)));
+            let unset = unset.iter().map(|setting| format!("unset {}", setting.key()));
+            let changes: Vec<_> = set.chain(unset).collect();
+            let object = format!("{}: {}", place(project, environment), changes.join(", "));
+            of_project("settings set", project, object)
         }
         Command::SetMaintenance { project, environment, on } => {
             let operation = if on.is_some() { "maintenance on" } else { "maintenance off" };
@@ -215,6 +229,13 @@ fn named(state: &ClusterState, node: NodeId) -> String {
 
 fn place(project: &str, environment: &str) -> String {
     format!("{project} ({environment})")
+}
+
+/// The project of a deployment, and where it is in words.
+fn place_of(state: &ClusterState, id: DeploymentId) -> Option<(&str, String)> {
+    let project = state.project_of(id)?;
+    let environment = state.environments.get(&state.deployments.get(&id)?.environment)?;
+    Some((project, place(project, &environment.name)))
 }
 
 fn granted(name: &str, grant: &Grant) -> String {

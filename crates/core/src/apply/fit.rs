@@ -16,6 +16,17 @@ impl Change<'_> {
         source: &Source,
         spec: &Spec,
     ) -> Result<(), Rejection> {
+        self.check_places(known, source, spec)?;
+        self.check_space(known, source, spec)
+    }
+
+    /// There are nodes that may run it; whether they have space for what is new there is not asked.
+    pub(super) fn check_places(
+        &self,
+        known: Option<&Environment>,
+        source: &Source,
+        spec: &Spec,
+    ) -> Result<(), Rejection> {
         let runtime = source.runtime();
         let all = || self.state.nodes.values();
         if all().next().is_none() {
@@ -57,7 +68,7 @@ impl Change<'_> {
                 home.name, home.name
             )));
         }
-        self.check_space(known, source, spec)
+        Ok(())
     }
 
     /// A deployment that would fill a disk is refused while everything still works.

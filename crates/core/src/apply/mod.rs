@@ -15,6 +15,7 @@ mod operator;
 mod planned;
 mod prune;
 mod report;
+mod settings;
 mod validate;
 
 use crate::audit::who;
@@ -73,6 +74,7 @@ fn concerns_planner(command: &Command) -> bool {
         | Command::PutCertificate(_)
         | Command::SetAcme { .. }
         | Command::RetryCertificate { .. }
+        | Command::SetSettings(_)
         | Command::Certify(_) => false,
         Command::Report { observations, .. } => {
             observations.iter().any(|o| !matches!(o, Observation::Traffic { .. } | Observation::Past { .. }))
@@ -83,6 +85,7 @@ fn concerns_planner(command: &Command) -> bool {
         | Command::CreateProject { .. }
         | Command::Deploy { .. }
         | Command::Rollback { .. }
+        | Command::Redeploy { .. }
         | Command::Cancel { .. }
         | Command::Pause { .. }
         | Command::Resume { .. }
@@ -126,6 +129,7 @@ impl Change<'_> {
                 self.deploy(project, environment, source, spec, *supersede)
             }
             Command::Rollback { project, environment, to } => self.rollback(project, environment, *to),
+            Command::Redeploy { deployment } => self.redeploy(*deployment),
             Command::Cancel { deployment } => self.cancel(*deployment),
             Command::Pause { deployment } => self.pause(*deployment),
             Command::Resume { deployment } => self.resume(*deployment),
@@ -134,6 +138,7 @@ impl Change<'_> {
             Command::SetVariables { project, environment, set, remove } => {
                 self.set_variables(project, environment, set, remove)
             }
+            Command::SetSettings(change) => self.set_settings(change),
             Command::AddDomain { project, environment, name } => self.add_domain(project, environment, name),
             Command::RemoveDomain { name } => self.remove_domain(name),
             Command::PutCertificate(certificate) => self.put_certificate(certificate),

@@ -6,7 +6,7 @@ use super::{Answer, Change, done, invalid, not_found, unchanged, validate};
 use crate::command::{Made, Outcome, Rejection};
 use crate::model::{
     Deployment, DeploymentId, Environment, EnvironmentId, Kind, Maintenance, Phase, Project, ProjectId,
-    Release, ReleaseId, Source, Spec, Variables, What,
+    Release, ReleaseId, Settings, Source, Spec, Variables, What,
 };
 use crate::schema;
 
@@ -43,6 +43,7 @@ impl Change<'_> {
             name: name.to_owned(),
             current: None,
             variables: Variables::new(),
+            settings: Settings::default(),
             scale: BTreeMap::new(),
             crashes: 0,
             backoff_until: 0,
@@ -65,36 +66,49 @@ impl Change<'_> {
         validate::name("project", project)?;
         validate::name("environment", environment)?;
         validate::spec(spec)?;
-        validate::source(source, spec)?;
-        self.check_hosts(project, environment, spec)?;
-
         let known = self.state.environment(project, environment);
+        let (spec, covered) = self.with_settings(known.map(|e| &e.settings), spec)?;
+        validate::source(source, &spec)?;
+        self.check_hosts(project, environment, &spec)?;
+
         let mut variables = spec.variables.clone();
         if let Some(known) = known {
             variables.extend(known.variables.clone());
-            if let Some(same) = self.same_release(known, source, spec, &variables) {
+            if let Some(same) = self.same_release(known, source, &spec, &variables) {
+                self.note_covered(same, covered);
                 return Ok(Outcome::NoChange(Made::Deployment(same)));
             }
         }
-        self.check_nodes(known, source, spec)?;
-        if let Some(known) = known.filter(|e| self.state.live(e.id).is_none()) {
-            let fit = schema::migration(self.state, known, None, spec.schema);
-            fit.map_err(|why| Rejection::Conflict { why })?;
-        }
+        self.check_nodes(known, source, &spec)?;
+        self.check_schema(known, &spec)?;
         let environment = self.environment_named(project, environment);
+        let (source, artifact) = (source.clone(), source.ready().cloned());
+        let release = self.release(Release {
+            id: ReleaseId(0),
+            environment,
+            source,
+            artifact,
+            spec,
+            covered,
+            variables,
+            created_at: 0,
+        });
+        Ok(Outcome::Done(Made::Deployment(self.queue(environment, release, Kind::Deploy, supersede))))
+    }
+
+    /// Where nothing is under way a release that cannot run beside what runs is refused at once.
+    pub(super) fn check_schema(&self, known: Option<&Environment>, spec: &Spec) -> Result<(), Rejection> {
+        let Some(known) = known.filter(|e| self.state.live(e.id).is_none()) else { return Ok(()) };
+        let fit = schema::migration(self.state, known, None, spec.schema);
+        fit.map(|_| ()).map_err(|why| Rejection::Conflict { why })
+    }
+
+    /// Adds a release under the next number, made now.
+    pub(super) fn release(&mut self, release: Release) -> ReleaseId {
         self.state.last.release += 1;
         let id = ReleaseId(self.state.last.release);
-        let release = Release {
-            id,
-            environment,
-            artifact: source.ready().cloned(),
-            source: source.clone(),
-            spec: spec.clone(),
-            variables,
-            created_at: self.state.clock,
-        };
-        self.state.releases.insert(id, release);
-        Ok(Outcome::Done(Made::Deployment(self.queue(environment, id, Kind::Deploy, supersede))))
+        self.state.releases.insert(id, Release { id, created_at: self.state.clock, ..release });
+        id
     }
 
     /// The deployment after which the environment is, or will be, exactly so; if there is one.
@@ -121,7 +135,7 @@ impl Change<'_> {
     }
 
     /// Two environments cannot claim one host and path.
-    fn check_hosts(&self, project: &str, environment: &str, spec: &Spec) -> Result<(), Rejection> {
+    pub(super) fn check_hosts(&self, project: &str, environment: &str, spec: &Spec) -> Result<(), Rejection> {
         let own = self.state.environment(project, environment).map(|e| e.id);
         for other in self.state.environments.values().filter(|e| Some(e.id) != own) {
             let claims = crate::routes::claims(self.state, other);
@@ -184,7 +198,7 @@ impl Change<'_> {
     }
 
     /// Adds a deployment behind the running one; one that waited already is superseded.
-    fn queue(
+    pub(super) fn queue(
         &mut self,
         environment: EnvironmentId,
         release: ReleaseId,

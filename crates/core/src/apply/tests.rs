@@ -15,6 +15,7 @@ mod containers;
 mod domains;
 mod nodes;
 mod notify;
+mod settings;
 
 struct Cluster {
     state: ClusterState,

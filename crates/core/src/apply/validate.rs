@@ -176,7 +176,8 @@ pub(super) fn source(source: &Source, spec: &Spec) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn rules(spec: &Spec) -> Result<(), Rejection> {
+/// How releases are checked, replaced and taken back.
+pub(super) fn rules(spec: &Spec) -> Result<(), Rejection> {
     let (health, deploy, rollback) = (&spec.health, &spec.deploy, &spec.rollback);
     let printable = |s: &str| s.bytes().all(|b| b.is_ascii_graphic());
     if !health.path.starts_with('/') || !printable(&health.path) {

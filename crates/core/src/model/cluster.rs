@@ -15,6 +15,7 @@ use super::instance::Instance;
 use super::maintenance::Maintenance;
 use super::notify::Notifications;
 use super::people::{Grant, People};
+use super::settings::{Covered, Settings};
 use super::spec::{Spec, Variables};
 use super::tls::Tls;
 use crate::command::Receipt;
@@ -106,6 +107,9 @@ pub struct Environment {
     pub current: Option<ReleaseId>,
     /// Variables for the next release; they win over those of the file.
     pub variables: Variables,
+    /// What later deployments take in place of what their file says.
+    #[serde(default)]
+    pub settings: Settings,
     /// Wanted instances by process, where they differ from the release's.
     pub scale: BTreeMap<String, u32>,
     /// Exits of instances outside deployments since the last quiet period, for backoff.
@@ -123,7 +127,7 @@ pub struct Environment {
     pub maintenance: Option<Maintenance>,
 }
 
-/// What an environment can be moved to; never changes.
+/// What an environment can be moved to; how it runs never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// Its number.
@@ -136,6 +140,9 @@ pub struct Release {
     pub artifact: Option<Artifact>,
     /// How it runs.
     pub spec: Spec,
+    /// What its file says where settings of the cluster were taken in its place.
+    #[serde(default)]
+    pub covered: Covered,
     /// With which environment variables, already merged.
     pub variables: Variables,
     /// When it was created, on the cluster clock.

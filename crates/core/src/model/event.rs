@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::deployment::{Cause, Phase};
 use super::finding::Finding;
 use super::id::{DeploymentId, EnvironmentId, Index, InstanceId, Millis, NodeId, ReleaseId};
+use super::settings::SettingsChanged;
 use crate::text;
 use words::{age, ended, in_days};
 
@@ -225,6 +226,8 @@ pub enum What {
         /// To how many.
         instances: u32,
     },
+    /// Settings of the environment changed.
+    SettingsChanged(SettingsChanged),
     /// A name was given to the environment.
     DomainAdded {
         /// Which.
@@ -369,6 +372,7 @@ impl What {
             | What::Failed { .. }
             | What::Ended { .. }
             | What::Scaled { .. }
+            | What::SettingsChanged(_)
             | What::DomainAdded { .. }
             | What::DomainRemoved { .. }
             | What::CertificateIssued { .. }
@@ -455,6 +459,7 @@ impl What {
             }
             What::Ended { phase, errors } => ended(*phase, *errors),
             What::Scaled { process, instances } => format!("Scaled {process} to {instances}"),
+            What::SettingsChanged(changed) => changed.line(),
             What::DomainAdded { name, by } => format!("Domain {name} added by {by}"),
             What::DomainRemoved { name, by } => format!("Domain {name} removed by {by}"),
             What::CertificateIssued { names, issuer, by: Some(by) } => {

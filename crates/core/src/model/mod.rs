@@ -15,6 +15,7 @@ mod notify;
 mod people;
 mod query;
 mod reason;
+mod settings;
 mod spec;
 mod tls;
 mod traffic;
@@ -41,6 +42,9 @@ pub use notify::{
 };
 pub use people::{Code, Grant, People, Person, SESSION_IDLE, SESSION_LONGEST, Session};
 pub use reason::{Reason, Story, Told};
+pub use settings::{
+    Covered, HEALTH_TIMEOUT_MAX, Instead, Kind as SettingKind, Setting, Settings, SettingsChanged, Value,
+};
 pub use spec::{
     CanaryStep, DEFAULT_PORT, DeployRules, Health, Https, Opaque, Order, Placement, ProcessSpec, Protocol,
     RELEASE_PROCESS, ReleaseCommand, RollbackRules, RouteRules, Schema, Spec, Strategy, Variables,

@@ -259,6 +259,10 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// All, the default first.
+    pub const ALL: [Strategy; 4] =
+        [Strategy::Rolling, Strategy::BlueGreen, Strategy::Canary, Strategy::Recreate];
+
     /// The word that users write.
     #[must_use]
     pub fn word(self) -> &'static str {

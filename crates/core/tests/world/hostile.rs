@@ -3,12 +3,12 @@
 use rand::Rng;
 use rand::rngs::StdRng;
 use temps_core::command::{
-    Access, Action, Attempt, Command, NewChannel, NewCode, NotTold, Notify, Observation,
+    Access, Action, Attempt, Command, NewChannel, NewCode, NotTold, Notify, Observation, SettingsChange,
 };
 use temps_core::model::{
     Cause, ChannelId, Counts, DeploymentId, Endpoint, EnvironmentId, EventId, Exit, Grant, InstanceId,
-    Measured, NodeId, Opaque, PersonId, Phase, Receiver, ReleaseId, Role, Seen, SessionId, Times, TokenId,
-    Traffic,
+    Measured, NodeId, Opaque, PersonId, Phase, Receiver, ReleaseId, Role, Seen, SessionId, Setting, Settings,
+    Strategy, Times, TokenId, Traffic, Value,
 };
 
 fn number(rng: &mut StdRng) -> u64 {
@@ -34,7 +34,8 @@ pub(crate) fn command(rng: &mut StdRng, revision: u64) -> Command {
         }
         0 => {
             let deployment = DeploymentId(number(rng));
-            match rng.random_range(0..4) {
+            match rng.random_range(0..5) {
+                4 => Command::Redeploy { deployment },
                 0 => Command::Cancel { deployment },
                 1 => Command::Pause { deployment },
                 2 => Command::Resume { deployment },
@@ -48,6 +49,7 @@ pub(crate) fn command(rng: &mut StdRng, revision: u64) -> Command {
             instances: [("web".to_owned(), u32::try_from(number(rng)).unwrap_or(u32::MAX))].into(),
         },
         3 => Command::Liveness { lost: vec![NodeId(number(rng))], back: vec![NodeId(number(rng))] },
+        4 if rng.random_bool(0.5) => settings(rng),
         4 => notifications(rng),
         5 => Command::Plan { seen: revision, actions: (0..4).map(|_| action(rng)).collect() },
         _ => Command::Report {
@@ -57,6 +59,19 @@ pub(crate) fn command(rng: &mut StdRng, revision: u64) -> Command {
             observations: (0..4).map(|_| observation(rng)).collect(),
         },
     }
+}
+
+fn settings(rng: &mut StdRng) -> Command {
+    let some = |rng: &mut StdRng| Setting::ALL[rng.random_range(0..Setting::ALL.len())];
+    let value = match rng.random_range(0..4) {
+        0 => Value::Text(["/up", "\x1b[2J", ""][rng.random_range(0..3)].to_owned()),
+        1 => Value::Flag(number(rng) == 0),
+        2 => Value::Strategy(Strategy::Canary),
+        _ => Value::Number(number(rng)),
+    };
+    let (project, environment) = ("shop".to_owned(), "production".to_owned());
+    let (set, unset) = (Settings([(some(rng), value)].into()), [some(rng)].into());
+    Command::SetSettings(SettingsChange { project, environment, set, unset })
 }
 
 fn access(rng: &mut StdRng) -> Access {

@@ -1,6 +1,7 @@
 //! A virtual cluster: one log, nodes with instances and edges, messages that are late, lost and doubled.
 //! Everything is drawn from one seed, so that a failure can be replayed.
 
+pub(crate) mod again;
 pub(crate) mod hostile;
 mod node;
 
@@ -45,6 +46,8 @@ pub(crate) struct World {
     pub(crate) stale_plans: u64,
     /// Nodes that were removed, and others came for them.
     pub(crate) replaced: u64,
+    /// Deployments that were deployed once more.
+    pub(crate) again: u64,
     pub(crate) containers: bool,
     /// Checked after each entry, on top of the invariants.
     pub(crate) also: fn(&ClusterState) -> Result<(), String>,
@@ -63,6 +66,7 @@ impl World {
             flying: Vec::new(),
             stale_plans: 0,
             replaced: 0,
+            again: 0,
             containers: false,
             also: |_| Ok(()),
         };

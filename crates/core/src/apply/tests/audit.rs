@@ -1,6 +1,7 @@
 //! Who changed what.
 
 use super::access::{add, redeem, token, within};
+use super::settings::set;
 use super::{Cluster, deploy, node, spec};
 use crate::apply::apply;
 use crate::audit::{ENTRIES_KEPT, by, verify};
@@ -71,6 +72,16 @@ fn each_change_that_somebody_asked_for_is_told_once() {
     assert_eq!(
         cluster.newest(),
         "person anna - | deployment cancel | - | #7 | refusedthere is no deployment #7"
+    );
+    cluster.ok(Command::Liveness { lost: vec![], back: vec![NodeId(1)] });
+    cluster.by("ann", Command::Redeploy { deployment: DeploymentId(1) });
+    assert_eq!(cluster.newest(), "token ann - | redeploy | shop | shop (production) as 1 #2 | done");
+    cluster.by("ann", Command::Redeploy { deployment: DeploymentId(7) });
+    assert_eq!(cluster.newest(), "token ann - | redeploy | - | #7 | refusedthere is no deployment #7");
+    cluster.by("ann", set(&["health.path=/up"], &["deploy.deadline"]));
+    assert_eq!(
+        cluster.newest(),
+        "token ann - | settings set | shop | shop (production): set health.path = /up, unset deploy.deadline | done"
     );
     // Who takes their own right away is still named.
     cluster.ok(token("other", Role::Admin, None));

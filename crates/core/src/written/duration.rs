@@ -1,6 +1,6 @@
 //! Durations as people write them: `500ms`, `5s`, `2m`, `1m30s`, `1h`.
 
-use temps_core::model::Millis;
+use crate::model::Millis;
 
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
