@@ -24,7 +24,7 @@ fn signed_in(cluster: &Cluster, name: &str, node: usize) -> Result<Chrome> {
     let chrome = Chrome::start(&parent)?;
     chrome.look(DESK)?;
     chrome.open(&at(cluster, node, "/"))?;
-    check_eq!(chrome.url()?.path(), "/sign-in");
+    check_eq!(chrome.url()?.path(), "/sign-in", "whoever is not signed in");
     chrome.open(&at(cluster, node, "/code"))?;
     for (field, text) in
         [("code", code), ("password", "correct horse battery"), ("again", "correct horse battery")]
@@ -56,7 +56,7 @@ fn timelines_agree(cluster: &Cluster, chrome: &Chrome, number: u64) -> Result {
     let told: Vec<Value> =
         told["events"].as_array().into_iter().flatten().map(|event| event["text"].clone()).collect();
     check!(told.len() > 5, "{told:?}");
-    check_eq!(shown, Value::Array(told));
+    check_eq!(shown, Value::Array(told), "page and command line");
     Ok(())
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn watched(cluster: &mut Cluster) -> Result {
     wait::until("the page to go on at another node", LIMIT, || {
         chrome.url().is_ok_and(|url| !url.as_str().starts_with(&gone))
     })?;
-    check_eq!(chrome.url()?.path(), format!("/deployments/{second}"));
+    check_eq!(chrome.url()?.path(), format!("/deployments/{second}"), "it is the same page");
     chrome.await_text(".lead p", "paused by dora")?;
     chrome.await_text(".strip", "leads")?;
     chrome.click(&format!("form[action='/deployments/{second}/resume'] button"))?;
@@ -103,8 +103,9 @@ pub(crate) fn watched(cluster: &mut Cluster) -> Result {
         chrome.url()?.path().rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or_default();
     timelines_agree(cluster, &chrome, third)?;
     let edge = cluster.edges()[0].address;
-    check_eq!(browser::get(edge, "seen.localhost", "/")?.version(), "v1");
-    check_eq!(complaints(&chrome)?, Vec::<String>::new());
+    let page = browser::get(edge, "seen.localhost", "/")?;
+    check_eq!(page.version(), "v1", "{page:?}");
+    check_eq!(complaints(&chrome)?, Vec::<String>::new(), "the browser complains");
     another_origin(cluster, &chrome)
 }
 
@@ -119,7 +120,7 @@ fn another_origin(cluster: &Cluster, chrome: &Chrome) -> Result {
          return fetch('{target}', {{ method: 'POST', mode: 'no-cors', credentials: 'include', body: new URLSearchParams({{ word }}) }})
              .then(() => 'sent')"
     );
-    check_eq!(chrome.evaluate(&press)?, "sent");
+    check_eq!(chrome.evaluate(&press)?, "sent", "it cannot be sent");
     check!(cluster.deployment(number)?.phase != "cancelled", "somebody else pressed the button");
     chrome.click(&format!("form[action='/deployments/{number}/cancel'] button"))?;
     cluster.await_end(number, LIMIT)?;
@@ -134,8 +135,9 @@ pub(crate) fn hostile(cluster: &mut Cluster) -> Result {
     let app = App::named("bold", "v1")?.set("processes.web.command", say)?;
     cluster.deploy_well(&app)?;
     let number = cluster.deploy(&app.env("VERSION", "v2")?.env("NEVER_HEALTHY", "1")?)?.1.number;
-    let wanted = ["maintenance", "on", "-p", "bold", "--message", hostile, "-y"];
-    check_eq!(cluster.cli().run(&wanted)?.code, 0);
+    let wanted = ["maintenance", "on", "-p", "bold", "--message", hostile];
+    let ran = cluster.cli().run(&wanted)?;
+    check_eq!(ran.code, 0, "{ran:#?}");
     for path in
         ["/projects/bold/production/logs", "/projects/bold/production", &format!("/deployments/{number}")]
     {
@@ -151,6 +153,6 @@ pub(crate) fn hostile(cluster: &mut Cluster) -> Result {
         })?;
         check_eq!(chrome.evaluate("return window.hacked ?? 0")?, 0, "{path}");
     }
-    check_eq!(complaints(&chrome)?, Vec::<String>::new());
+    check_eq!(complaints(&chrome)?, Vec::<String>::new(), "the browser complains");
     Ok(())
 }

@@ -131,7 +131,8 @@ async fn wish(desk: &Desk, head: &Parts, wish: Deployment) -> Answer<DeployReque
     })
 }
 
-fn current(desk: &Desk, project: &str, environment: &str) -> Option<Release> {
+/// The release that an environment runs.
+pub(crate) fn current(desk: &Desk, project: &str, environment: &str) -> Option<Release> {
     let state = desk.ledger.state();
     let release = state.environment(project, environment)?.current?;
     state.releases.get(&release).cloned()

@@ -5,7 +5,7 @@
 
 mod ask;
 mod bundle;
-mod deploy;
+pub(crate) mod deploy;
 mod describe;
 pub(crate) mod problem;
 mod stream;

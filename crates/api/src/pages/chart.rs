@@ -1,5 +1,6 @@
 //! What was counted over time, as lines. What is not known is a gap.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use temps_core::text;
@@ -39,6 +40,7 @@ pub(super) struct Line {
 pub(super) enum Unit {
     EachSecond,
     Milliseconds,
+    AtOnce,
 }
 
 /// A value of a line at a point, in thousandths; nothing where it is not known.
@@ -51,12 +53,10 @@ impl Chart {
         unit: Unit,
         lines: Vec<(String, &'static str, Value<'_>)>,
     ) -> Self {
-        let span = history.to_ms.saturating_sub(history.from_ms).max(1);
-        let x = |at: u64| {
-            at.clamp(history.from_ms, history.to_ms.max(history.from_ms)).saturating_sub(history.from_ms)
-                * WIDTH
-                / span
-        };
+        // Nothing is drawn of the time before anything was known.
+        let begin = history.points.first().map_or(history.from_ms, |point| point.at_ms.max(history.from_ms));
+        let end = history.to_ms.max(begin + 1);
+        let x = |at: u64| (at.clamp(begin, end) - begin) * WIDTH / (end - begin);
         let values = |value: &Value<'_>| {
             let known = history.points.iter().filter_map(|point| Some((point.at_ms, value(point)?)));
             known.collect::<Vec<_>>()
@@ -86,11 +86,12 @@ impl Chart {
             }
             Line { name, class, path }
         };
-        let marks =
-            history.markers.iter().map(|mark| (x(mark.at_ms), format!("#{} {}", mark.deployment, mark.text)));
+        let shown = history.markers.iter().filter(|mark| mark.at_ms >= begin);
+        let marks = shown.map(|mark| (x(mark.at_ms), format!("#{} {}", mark.deployment, mark.text)));
         let top = match unit {
             Unit::EachSecond => format!("{}/s", most.div_ceil(SCALE)),
             Unit::Milliseconds => text::duration(most / SCALE),
+            Unit::AtOnce => (most / SCALE).to_string(),
         };
         Self {
             name,
@@ -130,27 +131,36 @@ impl Chart {
 
     /// Of one deployment, by release: what it brought, and what was there before.
     pub(super) fn of_deployment(history: &GetHistoryResponse, release: u64) -> Vec<Self> {
-        let all = |name, unit, value: fn(&ReleaseMetrics, &HistoryPoint) -> Option<u64>| {
-            let line = |of: &ReleaseMetrics| {
-                let id = of.release;
+        let mut ids: BTreeSet<u64> = history.releases.iter().map(|r| r.release).collect();
+        ids.extend(history.points.iter().flat_map(|point| &point.in_flight).map(|of| of.release));
+        let all = |name, unit, value: fn(&HistoryPoint, u64) -> Option<u64>| {
+            let line = |id: &u64| {
+                let id = *id;
                 let class = if id == release { "new" } else { "old" };
-                let value: Value<'_> = Box::new(move |point: &HistoryPoint| {
-                    point.releases.iter().find(|r| r.release == id).and_then(|r| value(r, point))
-                });
+                let value: Value<'_> = Box::new(move |point: &HistoryPoint| value(point, id));
                 (format!("r{id}"), class, value)
             };
-            Self::new(history, name, unit, history.releases.iter().map(line).collect())
+            Self::new(history, name, unit, ids.iter().map(line).collect())
         };
         vec![
-            all("Requests a second", Unit::EachSecond, |r, point| Some(each_second(r.requests, point))),
-            all("Failed a second", Unit::EachSecond, |r, point| {
-                Some(each_second(r.app_errors + r.refused + r.reset, point))
+            all("Requests a second", Unit::EachSecond, |point, id| {
+                of_release(point, id).map(|r| each_second(r.requests, point))
             }),
-            all("Within what time 95 of 100 answers began", Unit::Milliseconds, |r, _| {
-                r.p95_ms.map(|ms| ms * SCALE)
+            all("In flight at once", Unit::AtOnce, |point, id| {
+                point.in_flight.iter().find(|of| of.release == id).map(|of| of.most * SCALE)
+            }),
+            all("Failed a second", Unit::EachSecond, |point, id| {
+                of_release(point, id).map(|r| each_second(r.app_errors + r.refused + r.reset, point))
+            }),
+            all("Within what time 95 of 100 answers began", Unit::Milliseconds, |point, id| {
+                of_release(point, id)?.p95_ms.map(|ms| ms * SCALE)
             }),
         ]
     }
+}
+
+fn of_release(point: &HistoryPoint, id: u64) -> Option<&ReleaseMetrics> {
+    point.releases.iter().find(|r| r.release == id)
 }
 
 fn each_second(n: u64, point: &HistoryPoint) -> u64 {
@@ -164,7 +174,9 @@ pub(super) fn failed(t: &HistoryTraffic) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use temps_wire::proto::{GetHistoryResponse, HistoryPoint, HistoryTraffic, ReleaseMetrics};
+    use temps_wire::proto::{
+        GetHistoryResponse, HistoryInFlight, HistoryPoint, HistoryTraffic, ReleaseMetrics,
+    };
 
     use super::Chart;
 
@@ -193,6 +205,18 @@ mod tests {
         assert_eq!(charts[0].lines[0].path, "M0 10h1L110 70M660 10h1");
         assert_eq!((charts[0].top.as_str(), charts[0].lines[1].path.matches('M').count()), ("10/s", 2));
         assert_eq!(Chart::of_environment(&GetHistoryResponse::default())[0].lines[0].path, "");
+    }
+
+    #[test]
+    fn a_drain_is_a_line_down_to_nothing() {
+        let at = |at_ms, most| HistoryPoint {
+            in_flight: vec![HistoryInFlight { release: 1, most }],
+            ..point(at_ms, 0)
+        };
+        let history = history(vec![at(0, 12), at(1_000, 6), at(2_000, 0)]);
+        let chart = &Chart::of_deployment(&history, 2)[1];
+        assert_eq!((chart.name, chart.top.as_str()), ("In flight at once", "12"));
+        assert_eq!(chart.lines[0].path, "M0 10h1L110 70L220 130");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect};
 use temps_wire::proto::{
     CancelRequest, Deployment, DeploymentDetail, DeploymentMetrics, GetDeploymentRequest, GetHistoryRequest,
-    GetMetricsRequest, ListDeploymentsRequest, PauseRequest, PromoteRequest, ReleaseMetrics, ResumeRequest,
-    RollbackRequest,
+    GetMetricsRequest, ListDeploymentsRequest, PauseRequest, PromoteRequest, RedeployRequest, ReleaseMetrics,
+    ResumeRequest, RollbackRequest,
 };
 use tonic::Status;
 
@@ -19,8 +19,8 @@ use super::{Page, show, words};
 use crate::desk::Desk;
 use crate::operations::Operations;
 
-/// What is drawn before a deployment began and after it ended, in milliseconds.
-const AROUND: u64 = 60_000;
+/// What is drawn before a deployment began and after it ended, at least and at most, in milliseconds: as long as it took.
+const AROUND: (u64, u64) = (15_000, 120_000);
 
 #[derive(Template)]
 #[template(path = "deployments.html")]
@@ -61,11 +61,12 @@ pub(super) async fn one(State(desk): State<Desk>, Path(number): Path<u64>, visit
     let d = detail.deployment.clone().ok_or_else(|| Status::internal("it has no head"))?;
     let now = temps_ledger::wall();
     let gantt = Gantt::of(&detail.events, &detail.instances, if d.ended { 0 } else { now });
+    let around = d.duration_ms.clamp(AROUND.0, AROUND.1);
     let of = GetHistoryRequest {
         project: d.project.clone(),
         environment: d.environment.clone(),
-        from_ms: Some(d.created_ms.saturating_sub(AROUND)),
-        to_ms: d.ended_ms.map(|ended| ended + AROUND).filter(|to| *to < now),
+        from_ms: Some(d.created_ms.saturating_sub(around)),
+        to_ms: d.ended_ms.map(|ended| ended + around).filter(|to| *to < now),
         ..GetHistoryRequest::default()
     };
     let charts = Chart::of_deployment(&Operations::get_history(&desk, caller(), of).await?, d.release);
@@ -84,6 +85,7 @@ pub(super) async fn act(
         "cancel" => Operations::cancel(&desk, caller, CancelRequest { deployment }).await?,
         "pause" => Operations::pause(&desk, caller, PauseRequest { deployment }).await?,
         "resume" => Operations::resume(&desk, caller, ResumeRequest { deployment }).await?,
+        "redeploy" => Operations::redeploy(&desk, caller, RedeployRequest { deployment }).await?,
         "promote" => {
             let all = posted.fields.is_set("all");
             Operations::promote(&desk, caller, PromoteRequest { deployment, all }).await?

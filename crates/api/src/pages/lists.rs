@@ -7,11 +7,11 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect};
 use temps_wire::proto::add_notification_request::Receiver;
 use temps_wire::proto::{
-    AddDomainRequest, AddNotificationRequest, AddPersonRequest, AuditEntry, CreateTokenRequest, Domain,
+    Acme, AddDomainRequest, AddNotificationRequest, AddPersonRequest, AuditEntry, CreateTokenRequest, Domain,
     EmailReceiver, Grant, ListAuditRequest, ListDomainsRequest, ListNotificationsRequest, ListPeopleRequest,
     ListTokensRequest, Notification, Person, RemoveDomainRequest, RemoveNotificationRequest,
-    RemovePersonRequest, RevokeTokenRequest, SetPersonRequest, SlackReceiver, TestNotificationRequest, Token,
-    VerifyDomainRequest, WebhookReceiver,
+    RemovePersonRequest, RevokeTokenRequest, SetAcmeRequest, SetPersonRequest, SlackReceiver,
+    TestNotificationRequest, Token, VerifyDomainRequest, WebhookReceiver,
 };
 use tonic::Status;
 
@@ -27,6 +27,8 @@ use crate::operations::Operations;
 struct Domains {
     frame: Frame,
     domains: Vec<Domain>,
+    /// Where certificates are ordered.
+    acme: Option<Acme>,
 }
 
 #[derive(Template)]
@@ -54,17 +56,18 @@ struct Audit {
 /// A secret that is shown once.
 #[derive(Template)]
 #[template(path = "once.html")]
-struct Once<'a> {
-    frame: Frame,
-    what: &'a str,
-    secret: &'a str,
-    back: &'a str,
+pub(super) struct Once<'a> {
+    pub(super) frame: Frame,
+    pub(super) what: &'a str,
+    pub(super) secret: &'a str,
+    pub(super) back: &'a str,
 }
 
 pub(super) async fn domains(State(desk): State<Desk>, visitor: Visitor) -> Page {
     let asked = ListDomainsRequest::default();
-    let domains = Operations::list_domains(&desk, visitor.caller.clone(), asked).await?.domains;
-    show(&Domains { frame: Frame::new(&desk, &visitor, "/domains").await, domains })
+    let listed = Operations::list_domains(&desk, visitor.caller.clone(), asked).await?;
+    let frame = Frame::new(&desk, &visitor, "/domains").await;
+    show(&Domains { frame, domains: listed.domains, acme: listed.acme })
 }
 
 pub(super) async fn change_domains(
@@ -77,8 +80,20 @@ pub(super) async fn change_domains(
     match action.as_str() {
         "add" => {
             let [project, environment] = ["project", "environment"].map(|field| fields.get(field).to_owned());
-            let asked = AddDomainRequest { project, environment, name, ..AddDomainRequest::default() };
+            let [certificate, key] = ["certificate", "key"].map(|field| fields.get(field).to_owned());
+            let asked = AddDomainRequest { project, environment, name, certificate, key };
             Operations::add_domain(&desk, caller, asked).await?;
+        }
+        "acme" => {
+            let directory =
+                if fields.is_set("off") { String::new() } else { fields.get("directory").to_owned() };
+            let asked = SetAcmeRequest {
+                directory,
+                email: fields.get("email").to_owned(),
+                terms_agreed: fields.is_set("terms"),
+                root: fields.get("root").to_owned(),
+            };
+            Operations::set_acme(&desk, caller, asked).await?;
         }
         "remove" => drop(Operations::remove_domain(&desk, caller, RemoveDomainRequest { name }).await?),
         "verify" => {

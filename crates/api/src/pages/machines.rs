@@ -4,17 +4,21 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect};
 use temps_wire::proto::{
-    CordonNodeRequest, DrainNodeRequest, GetNodeRequest, ListNodesRequest, Node, NodeDetail,
-    RemoveNodeRequest, UncordonNodeRequest,
+    CordonNodeRequest, CreateJoinTokenRequest, DrainNodeRequest, GetNodeRequest, ListNodesRequest, Node,
+    NodeDetail, RemoveNodeRequest, UncordonNodeRequest,
 };
 use tonic::Status;
 
 use super::frame::Frame;
+use super::lists::Once;
 use super::sorry::Sorry;
 use super::visitor::{Posted, Visitor};
 use super::{Page, show, words};
 use crate::desk::Desk;
 use crate::operations::Operations;
+
+/// How long a machine may take to join, in milliseconds.
+const JOIN_TTL: u64 = 3_600_000;
 
 #[derive(Template)]
 #[template(path = "nodes.html")]
@@ -40,6 +44,17 @@ pub(super) async fn one(State(desk): State<Desk>, Path(node): Path<u64>, visitor
     let detail = Operations::get_node(&desk, visitor.caller.clone(), GetNodeRequest { node }).await?;
     let node = detail.node.clone().ok_or_else(|| Status::internal("it has no head"))?;
     show(&One { frame: Frame::new(&desk, &visitor, "/nodes").await, node, detail })
+}
+
+/// A token with which one machine joins, and how it is used.
+pub(super) async fn join(State(desk): State<Desk>, posted: Posted) -> Page {
+    let asked = CreateJoinTokenRequest { ttl_ms: JOIN_TTL, uses: 1 };
+    let made = Operations::create_join_token(&desk, posted.visitor.caller.clone(), asked).await?;
+    let here = desk.ledger.state().nodes.get(&desk.ledger.node()).map(|node| node.control.clone());
+    let secret = format!("temps server --join {} --token {}", here.unwrap_or_default(), made.token);
+    let what = "On the new machine, within an hour, with its own --data-dir and --config";
+    let frame = Frame::new(&desk, &posted.visitor, "/nodes").await;
+    show(&Once { frame, what, secret: &secret, back: "/nodes" })
 }
 
 pub(super) async fn act(

@@ -8,6 +8,7 @@ mod chart;
 mod deployments;
 mod frame;
 mod gantt;
+mod image;
 mod lists;
 mod live;
 mod logs;
@@ -45,11 +46,12 @@ pub(crate) fn routes(desk: &Desk) -> Router<Desk> {
         .route("/projects/{project}/{environment}", get(projects::one))
         .route("/projects/{project}/{environment}/logs", get(logs::of_environment))
         .route("/projects/{project}/{environment}/{action}", post(projects::act))
-        .route("/deployments", get(deployments::list))
+        .route("/deployments", get(deployments::list).post(image::deploy))
         .route("/deployments/{number}", get(deployments::one))
         .route("/deployments/{number}/log", get(logs::of_build))
         .route("/deployments/{number}/{action}", post(deployments::act))
         .route("/nodes", get(machines::list))
+        .route("/nodes/join", post(machines::join))
         .route("/nodes/{node}", get(machines::one))
         .route("/nodes/{node}/{action}", post(machines::act))
         .route("/domains", get(lists::domains))

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect};
+use serde::Deserialize;
 use temps_wire::proto::{
-    CreateProjectRequest, Deployment, EnvironmentStatus, GetHistoryRequest, HistoryTraffic, Instance,
-    ListDeploymentsRequest, ListProjectsRequest, ListVariablesRequest, Maintenance, RollbackRequest,
-    ScaleRequest, SetMaintenanceRequest, SetVariablesRequest, StatusRequest,
+    CreateProjectRequest, Deployment, EnvironmentStatus, GetHistoryRequest, GetSettingsRequest,
+    GetSettingsResponse, HistoryTraffic, Instance, ListDeploymentsRequest, ListProjectsRequest,
+    ListVariablesRequest, Maintenance, RollbackRequest, ScaleRequest, SetMaintenanceRequest,
+    SetSettingsRequest, SetVariablesRequest, StatusRequest,
 };
 use tonic::Status;
 
@@ -38,11 +40,27 @@ struct One {
     map: BTreeMap<String, Vec<Instance>>,
     deployments: Vec<Deployment>,
     variables: Vec<String>,
+    settings: GetSettingsResponse,
+    /// How far back the charts go, one of [`SPANS`].
+    span: u64,
     charts: Vec<Chart>,
     total: HistoryTraffic,
 }
 
+/// How far back charts go, with their names; in milliseconds.
+const SPANS: [(u64, &str); 4] =
+    [(900_000, "15 minutes"), (3_600_000, "hour"), (86_400_000, "day"), (2_592_000_000, "30 days")];
+
+#[derive(Deserialize)]
+pub(super) struct Wish {
+    since: Option<u64>,
+}
+
 impl One {
+    fn spans(&self) -> impl Iterator<Item = (u64, &'static str, bool)> {
+        SPANS.into_iter().map(|(span, name)| (span, name, span == self.span))
+    }
+
     fn failed(&self) -> u64 {
         chart::failed(&self.total)
     }
@@ -61,6 +79,7 @@ pub(super) async fn all(State(desk): State<Desk>, visitor: Visitor) -> Page {
 pub(super) async fn one(
     State(desk): State<Desk>,
     Path((project, environment)): Path<(String, String)>,
+    Query(wish): Query<Wish>,
     visitor: Visitor,
 ) -> Page {
     let caller = || visitor.caller.clone();
@@ -71,13 +90,17 @@ pub(super) async fn one(
     })?;
     let of = ListDeploymentsRequest { project: project.clone(), environment: environment.clone(), limit: 20 };
     let deployments = Operations::list_deployments(&desk, caller(), of).await?.deployments;
+    let span = SPANS.iter().find(|(span, _)| wish.since == Some(*span)).unwrap_or(&SPANS[0]).0;
     let of = GetHistoryRequest {
         project: project.clone(),
         environment: environment.clone(),
-        ..Default::default()
+        since_ms: span,
+        ..GetHistoryRequest::default()
     };
     let history = Operations::get_history(&desk, caller(), of).await?;
     let (charts, total) = (Chart::of_environment(&history), history.total.unwrap_or_default());
+    let of = GetSettingsRequest { project: project.clone(), environment: environment.clone() };
+    let settings = Operations::get_settings(&desk, caller(), of).await?;
     let of = ListVariablesRequest { project, environment, values: false };
     let variables = Operations::list_variables(&desk, caller(), of).await?.variables.into_keys().collect();
     let mut map = BTreeMap::<String, Vec<Instance>>::new();
@@ -85,7 +108,7 @@ pub(super) async fn one(
         map.entry(instance.node.clone()).or_default().push(instance.clone());
     }
     let frame = Frame::new(&desk, &visitor, "/").await;
-    show(&One { frame, e, map, deployments, variables, charts, total })
+    show(&One { frame, e, map, deployments, variables, settings, span, charts, total })
 }
 
 pub(super) async fn create(State(desk): State<Desk>, posted: Posted) -> Page {
@@ -138,6 +161,25 @@ async fn change(
                 asked.set.insert(name, fields.exact("value").to_owned());
             }
             Operations::set_variables(desk, caller, asked).await?;
+        }
+        "settings" => {
+            let of = GetSettingsRequest { project: project.clone(), environment: environment.clone() };
+            let known = Operations::get_settings(desk, caller.clone(), of).await?.settings;
+            let mut asked = SetSettingsRequest { project, environment, ..SetSettingsRequest::default() };
+            for (key, value) in fields.below("settings.") {
+                let (value, key) = (value.trim(), key.to_owned());
+                let set = known
+                    .iter()
+                    .find(|setting| setting.key == key)
+                    .and_then(|setting| setting.value.as_deref());
+                match (value, set) {
+                    ("", None) => {}
+                    ("", Some(_)) => asked.unset.push(key),
+                    (value, set) if set == Some(value) => {}
+                    (value, _) => drop(asked.set.insert(key, value.to_owned())),
+                }
+            }
+            Operations::set_settings(desk, caller, asked).await?;
         }
         "maintenance" => {
             let maintenance = (!fields.is_set("off"))

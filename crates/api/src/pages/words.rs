@@ -28,6 +28,10 @@ pub(super) fn maybe(ms: &Option<u64>) -> String {
     ms.map_or_else(|| "–".to_owned(), text::duration)
 }
 
+pub(super) fn or_empty(text: &Option<String>) -> &str {
+    text.as_deref().unwrap_or_default()
+}
+
 pub(super) fn bytes(n: &Option<u64>) -> String {
     n.map_or_else(|| "–".to_owned(), text::bytes)
 }

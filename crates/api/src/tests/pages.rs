@@ -223,6 +223,63 @@ async fn a_page_shows_what_its_reader_may_see_and_do() {
 }
 
 #[tokio::test]
+async fn forms_do_what_the_command_line_does() {
+    let cluster = Cluster::start(1).await;
+    deploy(&cluster.client(), "v1").await;
+    let browser = Browser::sign_in(&cluster).await;
+    let word = browser.word("/").await;
+    let at = "/projects/shop/production";
+    let post = async |path: &str, fields: &[(&str, &str)]| {
+        let word = [("word", word.clone())].into_iter();
+        let fields: Vec<_> =
+            word.chain(fields.iter().map(|(name, value)| (*name, (*value).to_owned()))).collect();
+        browser.post(path, &fields, &[]).await
+    };
+    for (path, fields, leads) in [
+        (
+            format!("{at}/settings"),
+            &[("settings.health.path", "/up"), ("settings.deploy.max_surge", "")][..],
+            at,
+        ),
+        (format!("{at}/variables"), &[("name", "KEY"), ("value", "CANARY-1")], at),
+        (format!("{at}/scale"), &[("instances.web", "3")], at),
+        ("/projects".to_owned(), &[("name", "mail")], "/"),
+        (
+            "/domains/add".to_owned(),
+            &[("name", "a.example.com"), ("project", "shop"), ("environment", "production")],
+            "/domains",
+        ),
+        ("/nodes/1/cordon".to_owned(), &[], "/nodes/1"),
+    ] {
+        let done = post(&path, fields).await;
+        assert_eq!((done.status, header(&done.headers, "location")), (303, leads), "{path}: {}", done.text);
+    }
+    let page = browser.get(at).await.text;
+    assert!(page.contains("id=\"health.path\" name=\"settings.health.path\" value=\"/up\""), "{page}");
+    assert!(page.contains("<code>KEY</code>") && !page.contains("CANARY-1"), "{page}");
+    assert!(browser.get("/").await.text.contains("mail"));
+    assert!(browser.get("/domains").await.text.contains("a.example.com"));
+    assert!(browser.get("/nodes").await.text.contains("cordoned"));
+    // Emptied, the file decides again.
+    post(&format!("{at}/settings"), &[("settings.health.path", "")]).await;
+    assert!(!browser.get(at).await.text.contains("value=\"/up\""));
+
+    let join = post("/nodes/join", &[]).await;
+    assert!(join.status == 200 && join.text.contains("temps server --join"), "{}", join.text);
+    for (path, fields, status, says) in [
+        (format!("{at}/settings"), &[("settings.health.path", "up")][..], 400, "health.path"),
+        (format!("{at}/settings"), &[("settings.health.pat", "/up")], 400, "health.path"),
+        (format!("{at}/scale"), &[("instances.web", "many")], 400, "many"),
+        (format!("{at}/sing"), &[], 404, "sing"),
+        ("/domains/acme".to_owned(), &[("directory", "https://acme.example.com/")], 400, "terms"),
+    ] {
+        let refused = post(&path, fields).await;
+        assert_eq!(refused.status, status, "{path}: {}", refused.text);
+        assert!(refused.text.contains(says), "{path}: {}", refused.text);
+    }
+}
+
+#[tokio::test]
 async fn whoever_shows_something_old_is_told_at_once_on_any_node() {
     let cluster = Cluster::start(2).await;
     let browser = Browser::sign_in(&cluster).await;
