@@ -242,7 +242,6 @@ async fn forms_do_what_the_command_line_does() {
             at,
         ),
         (format!("{at}/variables"), &[("name", "KEY"), ("value", "CANARY-1")], at),
-        (format!("{at}/scale"), &[("instances.web", "3")], at),
         ("/projects".to_owned(), &[("name", "mail")], "/"),
         (
             "/domains/add".to_owned(),

@@ -119,6 +119,7 @@ fn event(index: u64, kind: &str, what: &What) -> Event {
         instance: place.map_or(String::new(), |(instance, _)| instance.to_string()),
         node: place.map_or(String::new(), |(_, node)| node.to_string()),
         deployment: Some(42),
+        attempts: None,
     }
 }
 
