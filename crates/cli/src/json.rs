@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use temps_wire::proto::{
-    Deployment, DeploymentDetail, EnvironmentStatus, Event, Instance, InstanceStory, LeftOnNode, LogLine,
-    Node, NodeDetail, ProcessStatus, StoryLine,
+    CoveredSetting, Deployment, DeploymentDetail, EnvironmentStatus, Event, Instance, InstanceStory,
+    LeftOnNode, LogLine, Node, NodeDetail, ProcessStatus, StoryLine,
 };
 
 use crate::timeline::timestamp;
@@ -53,7 +53,13 @@ pub(crate) fn deployment(d: &Deployment) -> Value {
         "source": text(&d.source),
         "image": text(&d.image),
         "paused": text(&d.paused),
+        "covered": covered(&d.covered),
     })
+}
+
+/// Settings of the cluster in place of what the file says.
+pub(crate) fn covered(all: &[CoveredSetting]) -> Value {
+    all.iter().map(|c| json!({ "key": c.key, "value": c.value, "file": c.file })).collect()
 }
 
 pub(crate) fn instance(i: &Instance) -> Value {

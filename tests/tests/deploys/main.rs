@@ -10,6 +10,7 @@ mod reasons;
 mod rollback;
 mod rollout;
 mod schemas;
+mod settings;
 mod strategies;
 
 use std::process::ExitCode;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         ("the_later_of_two_deployments_wins", order::later_wins),
         ("a_cancelled_deployment_leaves_one_version", order::cancel),
         ("a_deployment_outlives_its_command", order::orphaned),
+        ("settings_of_the_cluster_win_when_it_is_deployed_again", settings::kept),
         ("a_schema_keeps_releases_apart", schemas::kept_apart),
         ("every_node_tells_why_an_instance_is_there_or_gone", reasons::why),
         ("variables_arrive_byte_for_byte", fidelity::variables),

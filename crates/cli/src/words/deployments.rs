@@ -1,5 +1,7 @@
 //! Looking at deployments, and taking them back.
 
+mod redeploy;
+
 use std::time::Duration;
 
 use serde_json::json;
@@ -7,8 +9,8 @@ use temps_core::model::Phase;
 use temps_core::text;
 use temps_wire::client::Api;
 use temps_wire::proto::{
-    Accepted, CancelRequest, Deployment, DeploymentDetail, ListDeploymentsRequest, PauseRequest,
-    PromoteRequest, ResumeRequest, RollbackRequest,
+    Accepted, CancelRequest, CoveredSetting, Deployment, DeploymentDetail, ListDeploymentsRequest,
+    PauseRequest, PromoteRequest, ResumeRequest, RollbackRequest,
 };
 
 use super::{Desk, build_log, deployment_number, duration, metrics, why};
@@ -80,6 +82,8 @@ pub enum Deployments {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         tail: Option<u32>,
     },
+    /// Deploy what a deployment brought once more, with the settings and variables of now
+    Redeploy(redeploy::Redeploy),
     /// Stop a deployment and go back to the release before it
     Cancel {
         /// Its number
@@ -162,6 +166,7 @@ pub(super) async fn run(desk: &mut Desk, word: Deployments) -> Result<Code, Fail
         Deployments::Why { instance } => why::why(desk, instance).await,
         Deployments::Timeline { number } => timeline_of(desk, number).await,
         Deployments::Metrics { number } => metrics::show(desk, number).await,
+        Deployments::Redeploy(args) => redeploy::run(desk, args).await,
         Deployments::Cancel { number, consent } => cancel(desk, number, consent).await,
         Deployments::Pause { number } => direct(desk, number, Direction::Pause).await,
         Deployments::Resume { number } => direct(desk, number, Direction::Resume).await,
@@ -259,6 +264,7 @@ fn facts(d: &Deployment, created: &str) -> String {
             lines.push(format!("  {name:<9} {}", escape(value)));
         }
     }
+    lines.extend(d.covered.iter().map(|covered| format!("  Setting   {}", instead(covered))));
     lines.push(format!("  Can be rolled back to: {target}"));
     lines.join("\n")
 }
@@ -363,7 +369,7 @@ async fn rollback(
     if accepted.no_change {
         return no_change(desk, &accepted, &request.project, &request.environment);
     }
-    wait(desk, accepted.deployment, waiting).await
+    wait(desk, &accepted, waiting).await
 }
 
 /// Nothing was started, as everything is so already.
@@ -373,9 +379,11 @@ pub(super) fn no_change(
     project: &str,
     environment: &str,
 ) -> Result<Code, Failure> {
+    tell_covered(desk, &accepted.covered);
     if desk.screen.is_json() {
         let value = json!({
             "deployment": accepted.deployment, "project": project, "environment": environment, "no_change": true,
+            "covered": json::covered(&accepted.covered),
         });
         desk.screen.object(&value)?;
     } else {
@@ -388,10 +396,13 @@ pub(super) fn no_change(
 }
 
 /// Waits for a deployment that was just accepted, or does not where that was asked for.
-pub(super) async fn wait(desk: &mut Desk, number: u64, waiting: Waiting) -> Result<Code, Failure> {
+pub(super) async fn wait(desk: &mut Desk, accepted: &Accepted, waiting: Waiting) -> Result<Code, Failure> {
+    let number = accepted.deployment;
+    tell_covered(desk, &accepted.covered);
     if waiting.detach {
         if desk.screen.is_json() {
-            desk.screen.object(&json!({ "deployment": number, "detached": true }))?;
+            let covered = json::covered(&accepted.covered);
+            desk.screen.object(&json!({ "deployment": number, "detached": true, "covered": covered }))?;
         } else {
             desk.screen.say(&format!("Deployment #{number} accepted."))?;
             desk.screen.note(&format!("Follow it with  temps deployments watch {number}"));
@@ -401,6 +412,19 @@ pub(super) async fn wait(desk: &mut Desk, number: u64, waiting: Waiting) -> Resu
     desk.screen.note(&format!("Deployment #{number} accepted"));
     let lines = if waiting.watch && desk.screen.is_json() { Lines::Json } else { Lines::Progress };
     watch_it(desk, Follow { number, lines, timeout: waiting.timeout, with_build: true }).await
+}
+
+/// A line for each setting of the cluster that goes before what the file says.
+pub(super) fn tell_covered(desk: &mut Desk, covered: &[CoveredSetting]) {
+    for covered in covered {
+        desk.screen.note(&instead(covered));
+    }
+}
+
+fn instead(covered: &CoveredSetting) -> String {
+    let CoveredSetting { key, value, file } = covered;
+    let file = file.as_ref().map_or("nothing".to_owned(), |file| escape(file));
+    format!("{} is {} (set in the cluster); temps.toml says {file}", escape(key), escape(value))
 }
 
 async fn watch_it(desk: &mut Desk, what: Follow) -> Result<Code, Failure> {

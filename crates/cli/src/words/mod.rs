@@ -54,7 +54,7 @@ pub enum Words {
     /// Look at deployments, watch, cancel, or roll back
     #[command(subcommand, visible_alias = "deployment")]
     Deployments(deployments::Deployments),
-    /// Create and list projects
+    /// Create and list projects, and set how they are deployed
     #[command(subcommand, visible_alias = "project")]
     Projects(projects::Projects),
     /// Show what runs and where

@@ -1,5 +1,7 @@
 //! Projects.
 
+mod settings;
+
 use serde_json::json;
 use temps_wire::proto::{CreateProjectRequest, ListProjectsRequest};
 
@@ -19,12 +21,18 @@ pub enum Projects {
     /// List projects
     #[command(visible_alias = "ls")]
     List,
+    /// Show what is known of an environment: release, hosts, numbers, names of variables, and all settings
+    Show(settings::Show),
+    /// Set how releases are checked, replaced and taken back, whatever temps.toml says
+    Set(settings::Set),
 }
 
 pub(super) async fn run(desk: &mut Desk, word: Projects) -> Result<Code, Failure> {
     match word {
         Projects::Create { name } => create(desk, name).await,
         Projects::List => list(desk).await,
+        Projects::Show(args) => settings::show(desk, args).await,
+        Projects::Set(args) => settings::set(desk, args).await,
     }
 }
 

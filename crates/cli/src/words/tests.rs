@@ -9,6 +9,7 @@ mod history;
 mod nodes;
 mod notifications;
 mod others;
+mod settings;
 mod town;
 
 use std::fs;

@@ -9,6 +9,7 @@ use crate::detect::Detected;
 use crate::exit::{Code, Failure};
 use crate::file::Shown;
 use crate::screen::escape;
+use crate::words::deployments::tell_covered;
 
 pub(super) async fn run(desk: &mut Desk, job: &Job) -> Result<Code, Failure> {
     let what = match &job.image {
@@ -30,6 +31,7 @@ pub(super) async fn run(desk: &mut Desk, job: &Job) -> Result<Code, Failure> {
             None
         }
     };
+    tell_covered(desk, plan.as_ref().map_or(&[], |plan| plan.covered.as_slice()));
     let shown = Shown::of(&job.project, &job.file);
     if desk.screen.is_json() {
         let mut object = json!({ "environment": job.environment, "spec": shown });

@@ -123,7 +123,7 @@ pub(super) async fn run(desk: &mut Desk, args: Deploy) -> Result<Code, Failure> 
     if accepted.no_change {
         return no_change(desk, &accepted, &job.project, &job.environment);
     }
-    wait(desk, accepted.deployment, args.waiting).await
+    wait(desk, &accepted, args.waiting).await
 }
 
 /// What the cluster is told to run, once it has everything for it.

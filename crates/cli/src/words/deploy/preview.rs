@@ -7,6 +7,7 @@ use temps_wire::proto::{DeploymentPreview, PreviewStep, ProcessPreview};
 
 use super::{Desk, Job};
 use crate::exit::Failure;
+use crate::json;
 use crate::screen::escape;
 
 /// Asks what would become of a deployment.
@@ -37,6 +38,7 @@ pub(super) fn object(p: &DeploymentPreview) -> Value {
         "after": p.after,
         "release_command_last": p.contracts,
         "processes": p.processes.iter().map(process).collect::<Vec<_>>(),
+        "covered": json::covered(&p.covered),
         "stuck": (!p.stuck.is_empty()).then_some(&p.stuck),
     })
 }

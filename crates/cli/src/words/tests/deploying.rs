@@ -188,7 +188,7 @@ async fn detached_at_once() {
     assert_eq!((seen.code, seen.out.as_str()), (0, "Deployment #42 accepted.\n"));
     assert!(user.town().watched_after.is_empty());
     let seen = user.types("deploy -y --detach --json").await;
-    assert_eq!(seen.out, "{\"deployment\":42,\"detached\":true}\n");
+    assert_eq!(seen.out, "{\"covered\":[],\"deployment\":42,\"detached\":true}\n");
 }
 
 #[tokio::test]

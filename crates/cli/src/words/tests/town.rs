@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 mod script;
+mod settings;
 
 use std::sync::{Arc, Mutex};
 
@@ -18,19 +19,20 @@ use temps_wire::proto::{
     CreateProjectResponse, CreateSetupCodeRequest, CreateTokenRequest, CreateTokenResponse, DeployRequest,
     Deployment, DeploymentDetail, DeploymentMetrics, DeploymentPreview, Domain, DomainChanged,
     DrainNodeRequest, Event, ExplainInstanceRequest, GetDeploymentRequest, GetHistoryRequest,
-    GetHistoryResponse, GetMetricsRequest, GetNodeRequest, HasBundleRequest, HasBundleResponse,
-    InstanceStory, ListAuditRequest, ListAuditResponse, ListDeploymentsRequest, ListDeploymentsResponse,
-    ListDomainsRequest, ListDomainsResponse, ListNodesRequest, ListNodesResponse, ListNotificationsRequest,
-    ListNotificationsResponse, ListPeopleRequest, ListPeopleResponse, ListProjectsRequest,
-    ListProjectsResponse, ListTokensRequest, ListTokensResponse, ListVariablesRequest, ListVariablesResponse,
-    LogLine, LogsRequest, NodeChanged, NodeDetail, PauseRequest, PeopleChanged, PersonCode, PromoteRequest,
-    PutBundleResponse, Reached, RemoveDomainRequest, RemoveNodeRequest, RemoveNotificationRequest,
+    GetHistoryResponse, GetMetricsRequest, GetNodeRequest, GetSettingsRequest, GetSettingsResponse,
+    HasBundleRequest, HasBundleResponse, InstanceStory, ListAuditRequest, ListAuditResponse,
+    ListDeploymentsRequest, ListDeploymentsResponse, ListDomainsRequest, ListDomainsResponse,
+    ListNodesRequest, ListNodesResponse, ListNotificationsRequest, ListNotificationsResponse,
+    ListPeopleRequest, ListPeopleResponse, ListProjectsRequest, ListProjectsResponse, ListTokensRequest,
+    ListTokensResponse, ListVariablesRequest, ListVariablesResponse, LogLine, LogsRequest, NodeChanged,
+    NodeDetail, PauseRequest, PeopleChanged, PersonCode, PromoteRequest, PutBundleResponse, Reached,
+    RedeployRequest, RemoveDomainRequest, RemoveNodeRequest, RemoveNotificationRequest,
     RemoveNotificationResponse, RemovePersonRequest, ResolveImageRequest, ResolveImageResponse,
     ResumeRequest, RevokeTokenRequest, RollbackRequest, ScaleRequest, ScaleResponse, SetAcmeRequest,
-    SetMaintenanceRequest, SetMaintenanceResponse, SetPersonRequest, SetVariablesRequest,
-    SetVariablesResponse, StatusRequest, StatusResponse, TestNotificationRequest, TestNotificationResponse,
-    UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse, WatchDeploymentRequest, WhoAmIRequest,
-    WhoAmIResponse,
+    SetMaintenanceRequest, SetMaintenanceResponse, SetPersonRequest, SetSettingsRequest, SetSettingsResponse,
+    SetVariablesRequest, SetVariablesResponse, StatusRequest, StatusResponse, TestNotificationRequest,
+    TestNotificationResponse, UncordonNodeRequest, VerifyDomainRequest, VerifyDomainResponse,
+    WatchDeploymentRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use temps_wire::serve::serve;
 use temps_wire::token::ApiToken;
@@ -92,7 +94,7 @@ impl Node {
 
     fn accepted(town: &Town) -> Result<Response<Accepted>, Status> {
         let deployment = town.detail.deployment.as_ref().map_or(0, |d| d.number);
-        Ok(Response::new(Accepted { deployment, no_change: town.no_change }))
+        Ok(Response::new(Accepted { deployment, no_change: town.no_change, covered: town.covered.clone() }))
     }
 }
 
@@ -175,6 +177,18 @@ impl Temps for Node {
         let mut town = self.change("rollback", &request)?;
         town.rollbacks.push(request.into_inner());
         Self::accepted(&town)
+    }
+
+    async fn redeploy(&self, request: Request<RedeployRequest>) -> Answer<Accepted> {
+        self.deploy_again(&request)
+    }
+
+    async fn set_settings(&self, request: Request<SetSettingsRequest>) -> Answer<SetSettingsResponse> {
+        self.note_settings(request)
+    }
+
+    async fn get_settings(&self, request: Request<GetSettingsRequest>) -> Answer<GetSettingsResponse> {
+        self.tell_settings(&request)
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Answer<Accepted> {

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use temps_wire::proto::{
-    AddDomainRequest, AddNotificationRequest, BuildLogRequest, DeployRequest, DeploymentDetail,
-    DeploymentPreview, Event, EventId, GetHistoryRequest, GetHistoryResponse, InstanceStory, LogLine,
-    Maintenance, NodeDetail, Notification, PromoteRequest, RemoveNodeRequest, ResolveImageResponse,
-    RollbackRequest, ScaleRequest, SetAcmeRequest,
+    AddDomainRequest, AddNotificationRequest, BuildLogRequest, CoveredSetting, DeployRequest,
+    DeploymentDetail, DeploymentPreview, Event, EventId, GetHistoryRequest, GetHistoryResponse,
+    GetSettingsResponse, InstanceStory, LogLine, Maintenance, NodeDetail, Notification, PromoteRequest,
+    RemoveNodeRequest, ResolveImageResponse, RollbackRequest, ScaleRequest, SetAcmeRequest,
+    SetSettingsRequest,
 };
 use tonic::Status;
 
@@ -21,6 +22,11 @@ pub(in crate::words::tests) struct Town {
     pub(in crate::words::tests) bundles: BTreeSet<String>,
     pub(in crate::words::tests) deploys: Vec<DeployRequest>,
     pub(in crate::words::tests) rollbacks: Vec<RollbackRequest>,
+    pub(in crate::words::tests) redeploys: Vec<u64>,
+    pub(in crate::words::tests) settings_set: Vec<SetSettingsRequest>,
+    /// What is told of settings, and of those that a deployment takes in place of what the file says.
+    pub(in crate::words::tests) settings: GetSettingsResponse,
+    pub(in crate::words::tests) covered: Vec<CoveredSetting>,
     pub(in crate::words::tests) promotions: Vec<PromoteRequest>,
     pub(in crate::words::tests) scales: Vec<ScaleRequest>,
     pub(in crate::words::tests) variables: BTreeMap<String, String>,
