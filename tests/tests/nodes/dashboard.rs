@@ -131,10 +131,14 @@ fn another_origin(cluster: &Cluster, chrome: &Chrome) -> Result {
 pub(crate) fn hostile(cluster: &mut Cluster) -> Result {
     let chrome = signed_in(cluster, "eve", 0)?;
     let hostile = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>";
-    let say = format!("printf '%s\\n' \"{hostile}\"; exec ./hello");
-    let app = App::named("bold", "v1")?.set("processes.web.command", say)?;
-    cluster.deploy_well(&app)?;
-    let number = cluster.deploy(&app.env("VERSION", "v2")?.env("NEVER_HEALTHY", "1")?)?.1.number;
+    let say = format!("printf '%s\\n' \"{hostile}\"");
+    let app = |version: &str, then: &str| {
+        App::named("bold", version)?.set("processes.web.command", format!("{say}; {then}"))
+    };
+    cluster.deploy_well(&app("v1", "exec ./hello")?)?;
+    let (ran, failed) = cluster.deploy(&app("v2", "exit 3")?)?;
+    check_eq!(ran.code, 3, "{ran:#?}");
+    let number = failed.number;
     let wanted = ["maintenance", "on", "-p", "bold", "--message", hostile];
     let ran = cluster.cli().run(&wanted)?;
     check_eq!(ran.code, 0, "{ran:#?}");
