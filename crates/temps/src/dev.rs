@@ -170,7 +170,10 @@ fn announce(nodes: &[DevNode], token: &ApiToken, setup: &str) -> Result<()> {
     writeln!(out, "  curl http://my-app.localhost:{}/", nodes[0].ports.http)?;
     writeln!(
         out,
-        "\nWhoever has this code becomes an admin and sets a password, once, within a day:\n\n  {setup}"
+        "\nThe dashboard is at https://{}/. Whoever has this code becomes an admin there and sets a password, once, \
+         within a day:\n\n  https://{}/code  {setup}",
+        nodes[0].control(),
+        nodes[0].control()
     )?;
     out.flush()?;
     Ok(())

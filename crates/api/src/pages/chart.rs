@@ -130,13 +130,21 @@ impl Chart {
     }
 
     /// Of one deployment, by release: what it brought, and what was there before.
-    pub(super) fn of_deployment(history: &GetHistoryResponse, release: u64) -> Vec<Self> {
+    pub(super) fn of_deployment(
+        history: &GetHistoryResponse,
+        release: u64,
+        before: Option<u64>,
+    ) -> Vec<Self> {
         let mut ids: BTreeSet<u64> = history.releases.iter().map(|r| r.release).collect();
         ids.extend(history.points.iter().flat_map(|point| &point.in_flight).map(|of| of.release));
         let all = |name, unit, value: fn(&HistoryPoint, u64) -> Option<u64>| {
             let line = |id: &u64| {
                 let id = *id;
-                let class = if id == release { "new" } else { "old" };
+                let class = match id {
+                    id if id == release => "new",
+                    id if before == Some(id) => "old",
+                    _ => "other",
+                };
                 let value: Value<'_> = Box::new(move |point: &HistoryPoint| value(point, id));
                 (format!("r{id}"), class, value)
             };
@@ -214,7 +222,7 @@ mod tests {
             ..point(at_ms, 0)
         };
         let history = history(vec![at(0, 12), at(1_000, 6), at(2_000, 0)]);
-        let chart = &Chart::of_deployment(&history, 2)[1];
+        let chart = &Chart::of_deployment(&history, 2, Some(1))[1];
         assert_eq!((chart.name, chart.top.as_str()), ("In flight at once", "12"));
         assert_eq!(chart.lines[0].path, "M0 10h1L110 70L220 130");
     }
@@ -225,7 +233,7 @@ mod tests {
         let at = |at_ms, releases| HistoryPoint { releases, ..point(at_ms, 0) };
         let mut history = history(vec![at(0, vec![of(1, 4)]), at(1_000, vec![of(1, 2), of(2, 2)])]);
         history.releases = vec![of(1, 6), of(2, 2)];
-        let charts = Chart::of_deployment(&history, 2);
+        let charts = Chart::of_deployment(&history, 2, Some(1));
         let lines: Vec<_> =
             charts[0].lines.iter().map(|line| (line.name.as_str(), line.class, line.path.as_str())).collect();
         assert_eq!(lines, [("r1", "old", "M0 10h1L110 70"), ("r2", "new", "M110 70h1")]);

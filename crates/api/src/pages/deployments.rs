@@ -69,7 +69,8 @@ pub(super) async fn one(State(desk): State<Desk>, Path(number): Path<u64>, visit
         to_ms: d.ended_ms.map(|ended| ended + around).filter(|to| *to < now),
         ..GetHistoryRequest::default()
     };
-    let charts = Chart::of_deployment(&Operations::get_history(&desk, caller(), of).await?, d.release);
+    let charts =
+        Chart::of_deployment(&Operations::get_history(&desk, caller(), of).await?, d.release, d.from_release);
     let frame = Frame::new(&desk, &visitor, "/deployments").await;
     show(&One { frame, d, detail, metrics, gantt, charts })
 }

@@ -30,6 +30,8 @@ pub(super) struct Frame {
     /// The node that shows the page.
     pub(super) here: String,
     pub(super) quorum: bool,
+    /// With one more node lost nothing can be changed.
+    pub(super) at_risk: bool,
     pub(super) term: u64,
     pub(super) index: u64,
     /// How many entries of the log this node had not applied yet when it was asked.
@@ -70,6 +72,7 @@ impl Frame {
             nodes,
             here: desk.name(&state),
             quorum: hand.fresh,
+            at_risk: state.nodes.len() > 2 && state.up().count() == state.nodes.len() / 2 + 1,
             term: leadership.term,
             index: state.index,
             behind: state.index.saturating_sub(applied),
