@@ -174,6 +174,15 @@ impl Chrome {
         })
     }
 
+    /// Clicks at something that asks back, and says yes.
+    ///
+    /// # Errors
+    /// When there is nothing to click at, or it does not ask.
+    pub fn click_and_confirm(&self, selector: &str) -> Result {
+        self.click(selector)?;
+        self.runtime.block_on(self.client.accept_alert()).context(selector)
+    }
+
     /// What a script in the page returns.
     ///
     /// # Errors

@@ -4,15 +4,20 @@
 
 const main = document.querySelector("main");
 const strip = document.querySelector(".strip");
-const banner = document.querySelector("#lost");
+const lost = document.querySelector("#lost");
+const old = document.querySelector("#old");
 const others = JSON.parse(document.body.dataset.nodes || "[]");
 // A node that says nothing for so long is looked into; it says something every 2 s.
 const SILENCE = 6000;
+// Another node may need so long to answer before one more is tried.
+const JUMP = 15000;
 let fetching = false;
 let again = false;
+let fetched = Date.now();
 let stream = null;
 let heard = Date.now();
-let leaving = false;
+let looking = false;
+let pause = 500;
 
 const two = (n) => String(n).padStart(2, "0");
 
@@ -30,25 +35,77 @@ function localise(page) {
   if (zone) zone.textContent = `Times are those of ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
 }
 
+const isTouched = (form) => "touched" in form.dataset || form.contains(document.activeElement);
+
+// Whether somebody types into it, or is about to press one of its buttons.
 function isBusy(element) {
-  return element.matches("form") && (element.contains(document.activeElement) || element.dataset.touched);
+  if (element.nodeType !== Node.ELEMENT_NODE) return false;
+  return element.matches("form") ? isTouched(element) : [...element.querySelectorAll("form")].some(isTouched);
 }
 
-// Has `old` look like `fresh`, and leaves alone what somebody is typing into or has opened.
-function become(old, fresh) {
-  if (old.isEqualNode(fresh)) return;
-  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) return old.replaceWith(fresh);
-  if (old.nodeType !== Node.ELEMENT_NODE) {
-    old.nodeValue = fresh.nodeValue;
+// By what an element is known again, wherever it stands; nothing where its place alone says what it is.
+function keyOf(node) {
+  if (node.nodeType !== Node.ELEMENT_NODE) return null;
+  if (node.id) return `#${node.id}`;
+  const word = (selector) => node.querySelector(selector)?.textContent.trim();
+  switch (node.nodeName) {
+    case "FORM":
+      return `form ${node.getAttribute("action")} ${node.querySelector("input[type=hidden][name=name]")?.value}`;
+    case "SECTION":
+    case "DETAILS":
+      return `${node.nodeName} ${word("h2, summary")}`;
+    case "TR":
+      return `row ${word("td, th")}`;
+    case "P":
+      return node.className ? `p ${node.className}` : null;
+    default:
+      return null;
+  }
+}
+
+// Has `shown` look like `fresh`, and leaves alone what somebody is typing into or has opened.
+function become(shown, fresh) {
+  if (shown.isEqualNode(fresh)) return;
+  if (shown.nodeType !== Node.ELEMENT_NODE) {
+    shown.nodeValue = fresh.nodeValue;
     return;
   }
-  if (isBusy(old)) return;
-  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
-  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-  const left = [...old.childNodes];
-  const right = [...fresh.childNodes];
-  right.forEach((child, at) => (at < left.length ? become(left[at], child) : old.append(child)));
-  left.slice(right.length).forEach((child) => child.remove());
+  if (shown.matches("form, tr") && isBusy(shown)) return;
+  for (const { name } of [...shown.attributes]) if (!fresh.hasAttribute(name) && name !== "open") shown.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (shown.getAttribute(name) !== value) shown.setAttribute(name, value);
+  const keyed = new Map();
+  const plain = [];
+  for (const child of shown.childNodes) {
+    const key = keyOf(child);
+    if (key === null) plain.push(child);
+    else if (!keyed.has(key)) keyed.set(key, child);
+  }
+  let at = shown.firstChild;
+  for (const wanted of [...fresh.childNodes]) {
+    const key = keyOf(wanted);
+    let child = key === null ? plain[0] : keyed.get(key);
+    if (child && child.nodeName !== wanted.nodeName) child = null;
+    if (!child) {
+      shown.insertBefore(wanted, at);
+      continue;
+    }
+    if (key === null) plain.shift();
+    else keyed.delete(key);
+    // What is left out by now may stand in between; moving the others keeps what has the focus in its place.
+    while (at && at !== child && !keep(at, keyed, plain)) at = removed(at);
+    if (at === child) at = at.nextSibling;
+    else shown.insertBefore(child, at);
+    become(child, wanted);
+  }
+  while (at) at = isBusy(at) ? at.nextSibling : removed(at);
+}
+
+const keep = (node, keyed, plain) => isBusy(node) || plain.includes(node) || keyed.get(keyOf(node)) === node;
+
+function removed(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
 
 async function refresh() {
@@ -57,26 +114,27 @@ async function refresh() {
     return;
   }
   fetching = true;
+  again = false;
   try {
     const answer = await fetch(location.href, { redirect: "manual", signal: AbortSignal.timeout(10000) });
-    if (answer.type === "opaqueredirect") return location.reload();
-    if (answer.ok) {
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      localise(page);
-      const log = main.querySelector(".lines");
-      const atEnd = log && log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-      become(main, page.querySelector("main"));
-      become(strip, page.querySelector(".strip"));
-      if (atEnd) log.scrollTop = log.scrollHeight;
-    }
+    // Signed out, or no longer for this reader to see.
+    if (answer.type === "opaqueredirect" || [401, 403, 404].includes(answer.status)) return location.reload();
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    localise(page);
+    const log = main.querySelector(".lines");
+    const atEnd = log && log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    become(main, page.querySelector("main"));
+    become(strip, page.querySelector(".strip"));
+    if (atEnd) log.scrollTop = log.scrollHeight;
+    old.hidden = true;
   } catch {
-    // The stream notices it, too.
+    old.hidden = false;
+    setTimeout(refresh, 2000);
   } finally {
     fetching = false;
-    if (again) {
-      again = false;
-      refresh();
-    }
+    fetched = Date.now();
+    if (again) refresh();
   }
 }
 
@@ -86,21 +144,34 @@ async function answers(origin) {
   return origin;
 }
 
-// Goes on at another node where this one does not answer.
+// Where nothing is heard: goes on here if the node answers, and at another one if it does not.
 async function look() {
-  if (leaving) return;
-  leaving = true;
+  if (looking) return;
+  looking = true;
+  let rest = 0;
   try {
     await answers(location.origin);
-    banner.hidden = true;
-    if (stream.readyState === EventSource.CLOSED) listen();
+    const isSilent = Date.now() - heard > SILENCE;
     heard = Date.now();
+    lost.hidden = true;
+    if (isSilent || stream.readyState === EventSource.CLOSED) {
+      // A session that has ended leads to the page to sign in.
+      await refresh();
+      rest = pause;
+      pause = Math.min(pause * 2, 30000);
+      setTimeout(listen, rest);
+    }
   } catch {
-    banner.hidden = false;
-    const origin = await Promise.any(others.map(answers)).catch(() => null);
-    if (origin) location.href = origin + location.pathname + location.search;
+    lost.hidden = false;
+    // What is half typed would be lost.
+    const isTyping = [...document.querySelectorAll("form")].some((form) => "touched" in form.dataset);
+    const origin = isTyping ? null : await Promise.any(others.map(answers)).catch(() => null);
+    if (origin) {
+      rest = JUMP;
+      location.href = origin + location.pathname + location.search;
+    }
   } finally {
-    leaving = false;
+    setTimeout(() => (looking = false), rest);
   }
 }
 
@@ -109,9 +180,12 @@ function listen() {
   stream = new EventSource(`/live?after=${strip.dataset.index}`);
   stream.addEventListener("open", () => {
     heard = Date.now();
-    banner.hidden = true;
+    lost.hidden = true;
   });
-  stream.addEventListener("here", () => (heard = Date.now()));
+  stream.addEventListener("here", () => {
+    heard = Date.now();
+    pause = 500;
+  });
   stream.addEventListener("changed", () => {
     heard = Date.now();
     refresh();
@@ -119,18 +193,33 @@ function listen() {
   stream.addEventListener("error", look);
 }
 
+// Counters and log lines are not in the log of the cluster, so nobody says that they have moved.
+function poll() {
+  const every = Number(main.dataset.every || 0) * 1000;
+  if (every && !fetching && !document.hidden && Date.now() - fetched >= every) refresh();
+}
+
 localise(document);
+document.addEventListener("submit", (event) => {
+  const button = event.submitter;
+  if (!button?.classList.contains("danger")) return;
+  if (!confirm(`${button.getAttribute("aria-label") || button.textContent.trim()}?`)) event.preventDefault();
+});
 if (main.dataset.live !== undefined) {
   document.addEventListener("input", (event) => {
     const form = event.target.closest("form");
-    if (form) form.dataset.touched = "1";
+    if (form) form.dataset.touched = "";
   });
   const log = main.querySelector(".lines");
   if (log) log.scrollTop = log.scrollHeight;
   listen();
   window.addEventListener("pagehide", () => stream.close());
+  // A page that comes back from where it was put aside.
+  window.addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    listen();
+    refresh();
+  });
   setInterval(() => Date.now() - heard > SILENCE && look(), 1000);
-  // Counters and log lines are not in the log of the cluster, so nobody says that they have moved.
-  const every = Number(main.dataset.every || 0);
-  if (every) setInterval(() => document.hidden || refresh(), every * 1000);
+  setInterval(poll, 500);
 }

@@ -2,7 +2,7 @@
 
 use temps_core::command::{Command, SettingsChange};
 use temps_core::model::{
-    ClusterState, DeploymentId, Environment, Instead, Phase, Release, Setting, Settings, Spec, Value,
+    ClusterState, DeploymentId, Environment, Instead, Release, Setting, Settings, Spec, Value,
 };
 use temps_wire::proto::{
     self, Accepted, CoveredSetting, GetSettingsRequest, GetSettingsResponse, RedeployRequest,
@@ -90,7 +90,7 @@ fn named(key: &str) -> Answer<Setting> {
 fn brought(state: &ClusterState, environment: &Environment) -> Option<DeploymentId> {
     let current = environment.current?;
     let mut all = state.deployments_of(environment.id);
-    all.find(|d| d.phase == Phase::Succeeded && d.to == current).map(|d| d.id)
+    all.find(|d| d.phase.is_terminal() && d.to == current).map(|d| d.id)
 }
 
 /// `given`: what the file of the release that runs says; the defaults where nothing runs.

@@ -36,6 +36,10 @@ const EVERY: Duration = Duration::from_secs(1);
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
 /// How long to wait after the log gave no answer.
 const PAUSE: Duration = Duration::from_millis(200);
+/// So much of why something was not told is kept, in characters.
+const TOLD_MAX: usize = 160;
+/// Parts of a URL of so many bytes are kept out of texts: what lets somebody in is longer.
+const HIDDEN_MIN: usize = 6;
 /// The wait after the first failure, doubled with each further one; and the longest.
 const AGAIN_FIRST: Millis = 1_000;
 const AGAIN_MAX: Millis = 10 * 60 * 1_000;
@@ -245,7 +249,7 @@ impl Errand {
     }
 
     fn failed(&self, unsent: Unsent, secret: &ChannelSecret) -> NotTold {
-        let why = without(secret, unsent.why);
+        let why: String = without(secret, unsent.why).chars().take(TOLD_MAX).collect();
         info!(notification = self.channel.name, id = self.id, why, "a notice did not arrive");
         let wait = pause(self.channel.failing, unsent.after);
         NotTold { why, retry_at: self.ledger.now().saturating_add(wait) }
@@ -295,11 +299,23 @@ impl Errand {
 
 /// A text that a receiver may have repeated a secret in, without it.
 fn without(secret: &ChannelSecret, mut text: String) -> String {
-    let path = secret.url.as_deref().and_then(|url| url::Url::parse(url).ok());
-    let path = path.map(|url| url.path().to_owned()).filter(|path| path.len() > 8);
-    let secrets = [secret.url.clone(), path, secret.signing.clone(), secret.password.clone()];
-    for hidden in secrets.into_iter().flatten().filter(|hidden| !hidden.is_empty()) {
-        text = text.replace(&hidden, "***");
+    let mut hidden: Vec<_> =
+        [&secret.url, &secret.signing, &secret.password].into_iter().flatten().cloned().collect();
+    if let Some(url) = secret.url.as_deref().and_then(|url| url::Url::parse(url).ok()) {
+        let query = url.query().unwrap_or_default();
+        hidden.push(format!("{}?{query}", url.path()));
+        hidden.extend([url.path().to_owned(), query.to_owned()]);
+        hidden.extend(url.path_segments().into_iter().flatten().map(str::to_owned));
+        hidden.extend(query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1.to_owned())));
+        hidden.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
+    }
+    // Shorter parts are words that stand in many texts.
+    hidden.retain(|part| {
+        part.len() >= HIDDEN_MIN || secret.password.as_ref() == Some(part) && !part.is_empty()
+    });
+    hidden.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    for part in hidden {
+        text = text.replace(&part, "***");
     }
     text
 }

@@ -266,7 +266,7 @@ fn is_keeper(state: &ClusterState, digest: &str, node: NodeId) -> bool {
 
 /// Releases whose artifacts must stay: see [`ClusterState::kept_releases`].
 impl ClusterState {
-    /// Releases that run, are being deployed, or belong to the last `keep` succeeded deployments.
+    /// Releases that run, are being deployed, or are the last `keep` different ones that were deployed well.
     #[must_use]
     pub fn kept_releases(&self) -> std::collections::BTreeSet<ReleaseId> {
         let mut kept = std::collections::BTreeSet::new();
@@ -277,15 +277,20 @@ impl ClusterState {
                 .and_then(|r| self.releases.get(&r))
                 .map_or(1, |r| r.spec.rollback.keep as usize);
             let of_it = |d: &&crate::model::Deployment| d.environment == environment.id;
-            kept.extend(
-                self.deployments
-                    .values()
-                    .rev()
-                    .filter(of_it)
-                    .filter(|d| d.phase == crate::model::Phase::Succeeded)
-                    .take(keep)
-                    .map(|d| d.to),
-            );
+            let succeeded = self.deployments.values().rev().filter(of_it);
+            let succeeded = succeeded.filter(|d| d.phase == crate::model::Phase::Succeeded);
+            let mut different = Vec::<&Release>::new();
+            for release in succeeded.filter_map(|d| self.releases.get(&d.to)) {
+                // What was deployed again takes nobody's place.
+                if different.iter().any(|known| known.is_as(release)) {
+                    continue;
+                }
+                if different.len() == keep {
+                    break;
+                }
+                different.push(release);
+                kept.insert(release.id);
+            }
             for live in self.deployments.values().filter(of_it).filter(|d| !d.phase.is_terminal()) {
                 kept.insert(live.to);
                 kept.extend(live.from);

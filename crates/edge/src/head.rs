@@ -6,6 +6,7 @@
 //! none reaches them.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use temps_core::model::SESSION_COOKIE;
 
 use crate::client::Client;
 use crate::told::tells_of_client;
@@ -50,6 +51,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, client: &Client) -> Wishes 
     remove(headers, |name| {
         is_hop_by_hop(name) || is_never_a_clients(name) || (client.trusted.is_none() && tells_of_client(name))
     });
+    keep_session(headers);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -88,6 +90,44 @@ pub(crate) fn clean_response(headers: &mut HeaderMap) {
     }
     remove_named_by_connection(headers);
     remove(headers, |name| is_hop_by_hop(name) || name.starts_with("temps-"));
+    if headers.get_all(header::SET_COOKIE).iter().any(is_session) {
+        let others = headers.get_all(header::SET_COOKIE).iter().filter(|line| !is_session(line));
+        let others: Vec<HeaderValue> = others.cloned().collect();
+        headers.remove(header::SET_COOKIE);
+        for line in others {
+            headers.append(header::SET_COOKIE, line);
+        }
+    }
+}
+
+/// Browsers send a cookie to every port of a host, and applications may have the host of a node: who is signed in at the
+/// dashboard there is not for them to know.
+fn keep_session(headers: &mut HeaderMap) {
+    let has = |line: &HeaderValue| line.as_bytes().split(|b| *b == b';').any(is_session_pair);
+    if !headers.get_all(header::COOKIE).iter().any(has) {
+        return;
+    }
+    let lines: Vec<HeaderValue> = headers.get_all(header::COOKIE).iter().cloned().collect();
+    headers.remove(header::COOKIE);
+    for line in lines {
+        let pairs: Vec<&[u8]> =
+            line.as_bytes().split(|b| *b == b';').filter(|pair| !is_session_pair(pair)).collect();
+        let left = pairs.join(&b';');
+        if let Ok(line) = HeaderValue::from_bytes(left.trim_ascii())
+            && !line.is_empty()
+        {
+            headers.append(header::COOKIE, line);
+        }
+    }
+}
+
+fn is_session(line: &HeaderValue) -> bool {
+    is_session_pair(line.as_bytes())
+}
+
+fn is_session_pair(pair: &[u8]) -> bool {
+    let name = pair.split(|b| *b == b'=').next().unwrap_or_default();
+    name.trim_ascii().eq_ignore_ascii_case(SESSION_COOKIE.as_bytes())
 }
 
 fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
@@ -195,6 +235,21 @@ mod tests {
 
         let mut headers = map(&[("upgrade", "websocket")]);
         assert!(clean_request(&mut headers, &client()).upgrade.is_none(), "the connection does not name it");
+    }
+
+    #[test]
+    fn an_application_learns_no_session_of_the_dashboard_and_sets_none() {
+        let mut headers =
+            map(&[("cookie", "a=1; __Host-temps=secret; b=2"), ("cookie", "__Host-temps=more")]);
+        clean_request(&mut headers, &client());
+        assert_eq!(lines(&headers), ["cookie: a=1; b=2"]);
+        let mut headers = map(&[("cookie", "a=1;b=2; __Host-temps2=x")]);
+        clean_request(&mut headers, &client());
+        assert_eq!(lines(&headers), ["cookie: a=1;b=2; __Host-temps2=x"]);
+        let mut headers = map(&[("set-cookie", "a=1"), ("set-cookie", "__Host-temps=mine; Path=/; Secure")]);
+        headers.append("set-cookie", HeaderValue::from_static("b=2"));
+        clean_response(&mut headers);
+        assert_eq!(lines(&headers), ["set-cookie: a=1", "set-cookie: b=2"]);
     }
 
     #[test]

@@ -70,7 +70,10 @@ impl Chart {
             .max()
             .unwrap_or(0)
             .max(SCALE);
-        let y = |value: u64| HEIGHT - value.min(most) * (HEIGHT - HEAD) / most;
+        let y = |value: u64| {
+            let part = u128::from(value.min(most)) * u128::from(HEIGHT - HEAD) / u128::from(most);
+            HEIGHT - u64::try_from(part).unwrap_or_default()
+        };
         let line = |(name, class, values): (String, &'static str, Vec<(u64, u64)>)| {
             let (mut path, mut last) = (String::new(), None);
             for (at, value) in values {
@@ -108,8 +111,9 @@ impl Chart {
         let traffic = |count: fn(&HistoryTraffic) -> u64| -> Value<'_> {
             Box::new(move |point| Some(each_second(count(point.traffic.as_ref()?), point)))
         };
-        let slow: Value<'_> =
-            Box::new(|point| point.releases.iter().filter_map(|r| r.p95_ms).max().map(|ms| ms * SCALE));
+        let slow: Value<'_> = Box::new(|point| {
+            point.releases.iter().filter_map(|r| r.p95_ms).max().map(|ms| ms.saturating_mul(SCALE))
+        });
         vec![
             Self::new(
                 history,
@@ -155,13 +159,15 @@ impl Chart {
                 of_release(point, id).map(|r| each_second(r.requests, point))
             }),
             all("In flight at once", Unit::AtOnce, |point, id| {
-                point.in_flight.iter().find(|of| of.release == id).map(|of| of.most * SCALE)
+                point.in_flight.iter().find(|of| of.release == id).map(|of| of.most.saturating_mul(SCALE))
             }),
             all("Failed a second", Unit::EachSecond, |point, id| {
-                of_release(point, id).map(|r| each_second(r.app_errors + r.refused + r.reset, point))
+                of_release(point, id).map(|r| {
+                    each_second(r.app_errors.saturating_add(r.refused).saturating_add(r.reset), point)
+                })
             }),
             all("Within what time 95 of 100 answers began", Unit::Milliseconds, |point, id| {
-                of_release(point, id)?.p95_ms.map(|ms| ms * SCALE)
+                of_release(point, id)?.p95_ms.map(|ms| ms.saturating_mul(SCALE))
             }),
         ]
     }
@@ -177,7 +183,7 @@ fn each_second(n: u64, point: &HistoryPoint) -> u64 {
 
 /// What clients did not get as they should.
 pub(super) fn failed(t: &HistoryTraffic) -> u64 {
-    t.app_errors + t.refused + t.reset + t.cut + t.shed
+    [t.app_errors, t.refused, t.reset, t.cut, t.shed].iter().fold(0, |sum, n| sum.saturating_add(*n))
 }
 
 #[cfg(test)]

@@ -34,6 +34,10 @@ pub(super) struct Frame {
     pub(super) at_risk: bool,
     pub(super) term: u64,
     pub(super) index: u64,
+    /// Everything that happened up to this index of the log is on the page.
+    pub(super) shown: u64,
+    /// The forms of this page, each of which is sent once.
+    pub(super) key: String,
     /// How many entries of the log this node had not applied yet when it was asked.
     pub(super) behind: u64,
     /// What about certificates needs a look; empty where nothing does.
@@ -57,12 +61,13 @@ pub(super) struct Tag {
 impl Frame {
     /// `at`: the page that is shown, or the one above it.
     pub(super) async fn new(desk: &Desk, visitor: &Visitor, at: &'static str) -> Self {
-        let applied = desk.ledger.state().index;
         let hand = desk.at_hand().await;
         let leadership = *desk.ledger.leadership().borrow();
         let state = hand.state;
         let grant = visitor.caller.grant.clone();
-        let nodes = state.nodes.values().map(|node| tag(node, leadership.leader == Some(node.id))).collect();
+        let sees_all = grant.everywhere().is_some();
+        let leads = |node: &Node| sees_all && leadership.leader == Some(node.id);
+        let nodes = state.nodes.values().map(|node| tag(node, leads(node), sees_all)).collect();
         let doors: Vec<_> = others(desk, &state).map(|node| (node.name.clone(), origin(node))).collect();
         let origins: Vec<&str> = doors.iter().map(|(_, origin)| origin.as_str()).collect();
         Self {
@@ -75,7 +80,9 @@ impl Frame {
             at_risk: state.nodes.len() > 2 && state.up().count() == state.nodes.len() / 2 + 1,
             term: leadership.term,
             index: state.index,
-            behind: state.index.saturating_sub(applied),
+            shown: visitor.index,
+            key: format!("{:032x}", rand::random::<u128>()),
+            behind: state.index.saturating_sub(visitor.index),
             certificates: grant.everywhere().map(|_| certificates(&state)).unwrap_or_default(),
             others: serde_json::to_string(&origins).unwrap_or_default(),
             doors,
@@ -107,22 +114,29 @@ impl Frame {
         self.grant.everywhere() >= Some(Role::Deployer)
     }
 
+    /// Whether the reader may deploy in any project.
+    pub(super) fn deploys_some(&self) -> bool {
+        self.grant.greatest() >= Some(Role::Deployer)
+    }
+
     /// Whether the reader may deploy in a project.
     pub(super) fn deploys(&self, project: &str) -> bool {
         self.grant.within(project) >= Some(Role::Deployer)
     }
 }
 
-fn tag(node: &Node, leads: bool) -> Tag {
+/// Whoever sees projects alone is told whether a node is up.
+fn tag(node: &Node, leads: bool, sees_all: bool) -> Tag {
     let (word, tone) = match node.status {
         NodeStatus::Lost => ("lost", "bad"),
+        NodeStatus::Up if !sees_all => ("", "good"),
         NodeStatus::Up if node.facts.trouble.is_some() => ("in trouble", "busy"),
         NodeStatus::Up if node.drained => ("drained", ""),
         NodeStatus::Up if node.draining => ("draining", "busy"),
         NodeStatus::Up if node.cordoned => ("cordoned", ""),
         NodeStatus::Up => ("", "good"),
     };
-    let free = node.facts.free.map(text::bytes).unwrap_or_default();
+    let free = node.facts.free.filter(|_| sees_all).map(text::bytes).unwrap_or_default();
     Tag { name: node.name.clone(), leads, word, tone, free }
 }
 

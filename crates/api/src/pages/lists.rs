@@ -198,7 +198,7 @@ pub(super) async fn change_access(
     let (caller, name) = (visitor.caller.clone(), fields.get("name").to_owned());
     let shown_once = match action.as_str() {
         "add-person" => {
-            let asked = AddPersonRequest { name, grant: Some(grant(&fields)), ttl_ms: 0 };
+            let asked = AddPersonRequest { name, grant: Some(grant(&fields)?), ttl_ms: 0 };
             (
                 "The code with which they set a password",
                 Operations::add_person(&desk, caller, asked).await?.code,
@@ -224,9 +224,8 @@ pub(super) async fn change_access(
             ("", String::new())
         }
         "create-token" => {
-            let Grant { role, projects } = grant(&fields);
-            let days: u64 = fields.get("days").parse().unwrap_or(0);
-            let ttl_ms = days.saturating_mul(24 * 60 * 60 * 1_000);
+            let Grant { role, projects } = grant(&fields)?;
+            let ttl_ms = days(fields.get("days"))?.saturating_mul(24 * 60 * 60 * 1_000);
             let asked = CreateTokenRequest { name, role, projects, ttl_ms };
             ("The token", Operations::create_token(&desk, caller, asked).await?.token)
         }
@@ -245,12 +244,29 @@ pub(super) async fn change_access(
     }
 }
 
+/// Nothing for ever.
+fn days(text: &str) -> Result<u64, Status> {
+    match (text, text.parse()) {
+        ("", _) => Ok(0),
+        (_, Ok(days)) if days > 0 => Ok(days),
+        _ => {
+            Err(Status::invalid_argument(format!("{text:?} is no number of days; leave it empty for no end")))
+        }
+    }
+}
+
 /// A role for everything, or for the projects that are named.
-fn grant(fields: &Fields) -> Grant {
-    let role = fields.get("role").to_owned();
-    let named = fields.get("projects").split([',', ' ']).map(str::trim).filter(|name| !name.is_empty());
+fn grant(fields: &Fields) -> Result<Grant, Status> {
+    let (role, text) = (fields.get("role").to_owned(), fields.get("projects"));
+    if text.is_empty() {
+        return Ok(Grant { role, projects: BTreeMap::new() });
+    }
+    let named = text.split([',', ' ']).map(str::trim).filter(|name| !name.is_empty());
     let projects: BTreeMap<String, String> = named.map(|name| (name.to_owned(), role.clone())).collect();
-    if projects.is_empty() { Grant { role, projects } } else { Grant { role: String::new(), projects } }
+    if projects.is_empty() {
+        return Err(Status::invalid_argument(format!("{text:?} names no project; leave it empty for all")));
+    }
+    Ok(Grant { role: String::new(), projects })
 }
 
 pub(super) async fn audit(State(desk): State<Desk>, visitor: Visitor) -> Page {

@@ -4,8 +4,7 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use futures_util::stream::TryStreamExt;
 use serde::Deserialize;
-use temps_wire::proto::{BuildLogRequest, LogLine, LogsRequest, StatusRequest};
-use tonic::Status;
+use temps_wire::proto::{BuildLogRequest, GetDeploymentRequest, LogLine, LogsRequest, StatusRequest};
 
 use super::frame::Frame;
 use super::visitor::Visitor;
@@ -15,18 +14,23 @@ use crate::operations::Operations;
 
 /// How many lines are shown unless asked otherwise, and at most.
 const LINES: u32 = 300;
-const LINES_MAX: u32 = 5_000;
+const LINES_MAX: u32 = 2_000;
+/// So much of a line is shown, in bytes, and of all of them together.
+const LINE_MAX: usize = 4 << 10;
+const PAGE_MAX: usize = 1 << 20;
 
 #[derive(Deserialize)]
 pub(super) struct Wish {
     #[serde(default)]
     process: String,
-    lines: Option<u32>,
+    /// A number; a form sends an empty text for none.
+    #[serde(default)]
+    lines: String,
 }
 
 impl Wish {
     fn tail(&self) -> u32 {
-        self.lines.unwrap_or(LINES).clamp(1, LINES_MAX)
+        self.lines.parse().unwrap_or(LINES).clamp(1, LINES_MAX)
     }
 }
 
@@ -46,6 +50,7 @@ struct OfEnvironment {
 struct OfBuild {
     frame: Frame,
     number: u64,
+    has_ended: bool,
     lines: Vec<Line>,
     /// Why there is none.
     why: String,
@@ -65,9 +70,26 @@ impl From<LogLine> for Line {
             "" => line.node,
             instance => format!("{instance} on {}", line.node),
         };
-        let text = String::from_utf8_lossy(&line.text).into_owned();
+        let text = String::from_utf8_lossy(&line.text[..line.text.len().min(LINE_MAX)]).into_owned();
         Self { wall_ms: line.wall_ms, at, is_error: line.stream == "err", text }
     }
+}
+
+/// The last lines, as many as a page bears.
+fn last(lines: Vec<LogLine>, most: u32) -> Vec<Line> {
+    let mut room = PAGE_MAX;
+    let mut shown: Vec<_> = lines
+        .into_iter()
+        .rev()
+        .take(most as usize)
+        .map(Line::from)
+        .take_while(|line| {
+            room = room.saturating_sub(line.text.len());
+            room > 0
+        })
+        .collect();
+    shown.reverse();
+    shown
 }
 
 pub(super) async fn of_environment(
@@ -89,13 +111,15 @@ pub(super) async fn of_environment(
     };
     let lines: Vec<LogLine> = Operations::logs(&desk, caller(), asked).await?.try_collect().await?;
     // Each node gives that many.
-    let first = lines.len().saturating_sub(wish.tail() as usize);
-    let lines = lines.into_iter().skip(first).map(Line::from).collect();
+    let lines = last(lines, wish.tail());
     let frame = Frame::new(&desk, &visitor, "/").await;
     show(&OfEnvironment { frame, project, environment, processes, wish, lines })
 }
 
 pub(super) async fn of_build(State(desk): State<Desk>, Path(number): Path<u64>, visitor: Visitor) -> Page {
+    let of = GetDeploymentRequest { number };
+    let deployment = Operations::get_deployment(&desk, visitor.caller.clone(), of).await?.deployment;
+    let has_ended = deployment.is_none_or(|deployment| deployment.ended);
     let asked = BuildLogRequest { deployment: number, follow: false, tail: LINES_MAX };
     let lines = match Operations::build_log(&desk, visitor.caller.clone(), asked).await {
         Ok(lines) => lines.try_collect::<Vec<_>>().await,
@@ -103,12 +127,8 @@ pub(super) async fn of_build(State(desk): State<Desk>, Path(number): Path<u64>, 
     };
     let (lines, why): (Vec<LogLine>, String) = match lines {
         Ok(lines) => (lines, String::new()),
-        Err(status) => (Vec::new(), said(&status)),
+        Err(status) => (Vec::new(), status.message().to_owned()),
     };
     let frame = Frame::new(&desk, &visitor, "/deployments").await;
-    show(&OfBuild { frame, number, lines: lines.into_iter().map(Line::from).collect(), why })
-}
-
-fn said(status: &Status) -> String {
-    status.message().to_owned()
+    show(&OfBuild { frame, number, lines: last(lines, LINES_MAX), has_ended, why })
 }

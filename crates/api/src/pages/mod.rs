@@ -21,11 +21,12 @@ mod words;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use tonic::Status;
 
 use crate::desk::Desk;
@@ -67,7 +68,7 @@ pub(crate) fn routes(desk: &Desk) -> Router<Desk> {
         .route("/live", get(live::live))
         .route("/health", get(|| async { "ok\n" }))
         .route("/static/{file}", get(asset))
-        .layer(axum::middleware::map_response_with_state(desk.clone(), guarded))
+        .layer(axum::middleware::from_fn_with_state(desk.clone(), guarded))
 }
 
 async fn asset(Path(file): Path<String>) -> Response {
@@ -86,15 +87,24 @@ fn show(page: &impl Template) -> Page {
     Ok(Html(text).into_response())
 }
 
-/// What no page may do, whatever is in it. A page asks other nodes whether they answer, and nobody else.
-async fn guarded(State(desk): State<Desk>, mut response: Response) -> Response {
+/// What no page may do, whatever is in it. A page asks other nodes whether they answer, and nobody else; where those are
+/// is told to who has signed in.
+async fn guarded(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    let is_read = request.method() == Method::GET;
+    let is_door = matches!(request.uri().path(), "/sign-in" | "/code" | "/health");
+    let mut response = next.run(request).await;
     let mut policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
         form-action 'self'; frame-ancestors 'none'; base-uri 'none'; connect-src 'self'"
         .to_owned();
-    for origin in frame::origins(&desk) {
-        policy.push(' ');
-        policy.push_str(&origin);
+    let is_page =
+        response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if is_page && !is_door && response.status() == StatusCode::OK {
+        for origin in frame::origins(&desk) {
+            policy.push(' ');
+            policy.push_str(&origin);
+        }
     }
+    let is_away = response.status() == StatusCode::SERVICE_UNAVAILABLE;
     let headers = response.headers_mut();
     let policy = HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
     headers.insert(CONTENT_SECURITY_POLICY, policy);
@@ -105,6 +115,73 @@ async fn guarded(State(desk): State<Desk>, mut response: Response) -> Response {
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
+    if is_page && is_read && is_away {
+        // An election is over soon.
+        headers.insert(HeaderName::from_static("refresh"), HeaderValue::from_static("3"));
+    }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::Assets;
+
+    /// The colours of the sheet by name: light ones, or dark ones in their place.
+    fn colours(sheet: &str, dark: bool) -> BTreeMap<&str, [f64; 3]> {
+        let blocks = sheet.split(":root {").skip(1).take(if dark { 2 } else { 1 });
+        let lines = blocks.flat_map(|block| block.split('}').next().unwrap_or_default().lines());
+        let named = lines.filter_map(|line| {
+            let (name, value) = line.trim().strip_prefix("--")?.split_once(": #")?;
+            let value = u32::from_str_radix(value.trim_end_matches(';'), 16).ok()?;
+            Some((name, [16, 8, 0].map(|shift| f64::from(value >> shift & 0xff) / 255.0)))
+        });
+        named.collect()
+    }
+
+    /// Relative luminance, WCAG 2.2.
+    fn luminance(colour: [f64; 3]) -> f64 {
+        let [red, green, blue] =
+            colour.map(|c| if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) });
+        0.2126 * red + 0.7152 * green + 0.0722 * blue
+    }
+
+    #[test]
+    fn text_can_be_read_on_its_ground() {
+        let sheet = Assets::get("app.css").unwrap().data;
+        let sheet = std::str::from_utf8(&sheet).unwrap();
+        for dark in [false, true] {
+            let colours = colours(sheet, dark);
+            let check = |front: &str, ground: &str, least: f64| {
+                let [a, b] = [front, ground].map(|name| luminance(colours[name]) + 0.05);
+                let contrast = a.max(b) / a.min(b);
+                assert!(contrast >= least, "{front} on {ground} has {contrast:.2}, dark: {dark}");
+            };
+            for ground in ["ground", "card", "quiet-soft", "busy-soft", "bad-soft"] {
+                check("ink", ground, 4.5);
+            }
+            for ground in ["ground", "card", "busy-soft", "bad-soft"] {
+                check("accent", ground, 4.5);
+            }
+            for (front, ground) in [
+                ("soft", "ground"),
+                ("soft", "card"),
+                ("soft", "quiet-soft"),
+                ("accent-ink", "accent"),
+                ("good", "card"),
+                ("good", "good-soft"),
+                ("busy", "busy-soft"),
+                ("bad", "card"),
+                ("bad", "bad-soft"),
+            ] {
+                check(front, ground, 4.5);
+            }
+            // Lines of drawings.
+            for line in ["old", "new", "good", "busy", "bad", "soft"] {
+                check(line, "card", 3.0);
+            }
+        }
+    }
 }

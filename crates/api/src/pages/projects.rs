@@ -12,7 +12,7 @@ use temps_wire::proto::{
     ListVariablesRequest, Maintenance, RollbackRequest, ScaleRequest, SetMaintenanceRequest,
     SetSettingsRequest, SetVariablesRequest, StatusRequest,
 };
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::chart::{self, Chart};
 use super::frame::Frame;
@@ -69,8 +69,13 @@ impl One {
 pub(super) async fn all(State(desk): State<Desk>, visitor: Visitor) -> Page {
     let status = Operations::status(&desk, visitor.caller.clone(), StatusRequest::default()).await?;
     let environments = status.environments;
-    let mut empty =
-        Operations::list_projects(&desk, visitor.caller.clone(), ListProjectsRequest {}).await?.names;
+    let listed = Operations::list_projects(&desk, visitor.caller.clone(), ListProjectsRequest {}).await;
+    let mut empty = match listed {
+        Ok(listed) => listed.names,
+        // Without a quorum what runs is worth showing all the same.
+        Err(status) if status.code() == Code::Unavailable => Vec::new(),
+        Err(status) => return Err(status.into()),
+    };
     empty.retain(|name| environments.iter().all(|e| e.project != *name));
     let frame = Frame::new(&desk, &visitor, "/").await;
     show(&All { frame, environments, empty })
@@ -158,26 +163,23 @@ async fn change(
             if fields.is_set("remove") {
                 asked.remove.push(name);
             } else {
-                asked.set.insert(name, fields.exact("value").to_owned());
+                // Browsers send every end of a line as two characters.
+                asked.set.insert(name, fields.exact("value").replace("\r\n", "\n"));
             }
             Operations::set_variables(desk, caller, asked).await?;
         }
         "settings" => {
-            let of = GetSettingsRequest { project: project.clone(), environment: environment.clone() };
-            let known = Operations::get_settings(desk, caller.clone(), of).await?.settings;
             let mut asked = SetSettingsRequest { project, environment, ..SetSettingsRequest::default() };
             for (key, value) in fields.below("settings.") {
-                let (value, key) = (value.trim(), key.to_owned());
-                let set = known
-                    .iter()
-                    .find(|setting| setting.key == key)
-                    .and_then(|setting| setting.value.as_deref());
-                match (value, set) {
-                    ("", None) => {}
-                    ("", Some(_)) => asked.unset.push(key),
-                    (value, set) if set == Some(value) => {}
-                    (value, _) => drop(asked.set.insert(key, value.to_owned())),
+                // Beside each value stands what the page had shown: what others have set meanwhile stays.
+                match value.trim() {
+                    value if value == fields.get(&format!("was.{key}")) => {}
+                    "" => asked.unset.push(key.to_owned()),
+                    value => drop(asked.set.insert(key.to_owned(), value.to_owned())),
                 }
+            }
+            if asked.set.is_empty() && asked.unset.is_empty() {
+                return Ok(());
             }
             Operations::set_settings(desk, caller, asked).await?;
         }

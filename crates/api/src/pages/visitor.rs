@@ -13,8 +13,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN};
 use http::request::Parts;
 use http::uri::{Authority, Uri};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use sha2::{Digest, Sha256};
+use temps_core::model::SESSION_COOKIE;
 use temps_wire::serve::PeerAddress;
 use temps_wire::token::{SessionSecret, same_hash};
 use tonic::Status;
@@ -24,8 +25,6 @@ use crate::caller::Caller;
 use crate::desk::Desk;
 use crate::sessions;
 
-/// `__Host-`: browsers take it over TLS alone, for this host, from this host.
-const COOKIE_NAME: &str = "__Host-temps";
 /// The largest form, in bytes: a certificate with its key fits.
 const FORM_MAX: usize = 256 << 10;
 
@@ -35,21 +34,30 @@ pub(super) struct Visitor {
     pub(super) caller: Caller,
     /// The word that forms carry.
     pub(super) word: String,
+    /// Up to where the log had been applied here before anything was read for the page.
+    pub(super) index: u64,
 }
 
 impl FromRequestParts<Desk> for Visitor {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, desk: &Desk) -> Result<Self, Response> {
+        let index = desk.ledger.state().index;
         let found = match secret(&head.headers) {
             Some(secret) => {
                 let word = word(&secret);
-                sessions::session(desk, &secret, address(head)).await.map(|caller| Self { caller, word })
+                sessions::session(desk, &secret, address(head)).await.map(|caller| Self {
+                    caller,
+                    word,
+                    index,
+                })
             }
             None => None,
         };
         found.ok_or_else(|| {
-            let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+            // What was to be done is not done again by signing in.
+            let path = head.uri.path_and_query().filter(|_| head.method == Method::GET);
+            let path = path.map_or("/", |path| path.as_str());
             let next = serde_urlencoded::to_string([("next", path)]).unwrap_or_default();
             Redirect::to(&format!("/sign-in?{next}")).into_response()
         })
@@ -67,10 +75,16 @@ impl FromRequest<Desk> for Posted {
 
     async fn from_request(request: Request, desk: &Desk) -> Result<Self, Response> {
         let (mut head, body) = request.into_parts();
-        let visitor = Visitor::from_request_parts(&mut head, desk).await?;
+        // Whoever was signed out, disabled or given less by any node changes nothing here.
+        desk.fresh().await.map_err(|status| Sorry(status).into_response())?;
+        let mut visitor = Visitor::from_request_parts(&mut head, desk).await?;
         let fields = Fields::read(&head, body).await.map_err(Sorry::into_response)?;
         let shown = hex::encode(Sha256::digest(fields.get("word")));
         if same_hash(&shown, &hex::encode(Sha256::digest(&visitor.word))) {
+            if let Some(key) = fields.key() {
+                visitor.caller =
+                    visitor.caller.with_key(&key).map_err(|status| Sorry(status).into_response())?;
+            }
             return Ok(Self { visitor, fields });
         }
         let why =
@@ -97,6 +111,16 @@ impl Fields {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(&body)
             .map_err(|why| Status::invalid_argument(format!("the form cannot be read: {why}")))?;
         Ok(Self(pairs.into_iter().collect()))
+    }
+
+    /// What is one wish, however often its form is sent: a page gives its forms a key.
+    fn key(&self) -> Option<String> {
+        let mut hash = Sha256::new();
+        self.0.get("key")?;
+        for (name, value) in &self.0 {
+            hash.update(format!("{}:{name}{}:{value}", name.len(), value.len()));
+        }
+        Some(hex::encode(hash.finalize()))
     }
 
     /// A field without spaces around it; empty where it is not there.
@@ -140,7 +164,7 @@ pub(super) fn address(head: &Parts) -> Option<IpAddr> {
 fn secret(headers: &HeaderMap) -> Option<SessionSecret> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE_NAME).and_then(|(_, value)| value.parse().ok())
+    pairs.find(|(name, _)| *name == SESSION_COOKIE).and_then(|(_, value)| value.parse().ok())
 }
 
 fn word(secret: &SessionSecret) -> String {
@@ -149,13 +173,13 @@ fn word(secret: &SessionSecret) -> String {
 
 /// The answer to somebody who has signed in.
 pub(super) fn signed_in(secret: &SessionSecret, next: &str) -> Response {
-    let cookie = format!("{COOKIE_NAME}={}; Path=/; Secure; HttpOnly; SameSite=Lax", secret.reveal());
+    let cookie = format!("{SESSION_COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Lax", secret.reveal());
     with_cookie(&cookie, next)
 }
 
 /// The answer to somebody who has signed out.
 pub(super) fn signed_out() -> Response {
-    with_cookie(&format!("{COOKIE_NAME}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0"), "/sign-in")
+    with_cookie(&format!("{SESSION_COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0"), "/sign-in")
 }
 
 fn with_cookie(cookie: &str, next: &str) -> Response {
@@ -171,7 +195,9 @@ fn with_cookie(cookie: &str, next: &str) -> Response {
 
 /// A path of ours; the first page where it is none, such as `//elsewhere.example`.
 fn inside(next: &str) -> &str {
-    let is_ours = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    let is_ours = next.starts_with('/')
+        && !next.starts_with("//")
+        && !next.contains(|c: char| c == '\\' || c.is_control());
     if is_ours { next } else { "/" }
 }
 
@@ -188,6 +214,8 @@ mod tests {
             ("//elsewhere.example/", "/"),
             ("https://elsewhere.example/", "/"),
             ("/\\elsewhere.example", "/"),
+            ("/\t/elsewhere.example", "/"),
+            ("/\n/elsewhere.example", "/"),
             ("", "/"),
         ] {
             assert_eq!(inside(next), to, "{next}");

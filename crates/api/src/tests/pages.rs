@@ -260,7 +260,7 @@ async fn forms_do_what_the_command_line_does() {
     assert!(browser.get("/domains").await.text.contains("a.example.com"));
     assert!(browser.get("/nodes").await.text.contains("cordoned"));
     // Emptied, the file decides again.
-    post(&format!("{at}/settings"), &[("settings.health.path", "")]).await;
+    post(&format!("{at}/settings"), &[("settings.health.path", ""), ("was.health.path", "/up")]).await;
     assert!(!browser.get(at).await.text.contains("value=\"/up\""));
 
     let join = post("/nodes/join", &[]).await;

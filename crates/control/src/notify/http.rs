@@ -30,8 +30,6 @@ const READ_MAX: u64 = 256 << 10;
 const ANSWER_MAX: usize = 4 << 10;
 /// How long that may take after the head of the answer.
 const ANSWER: Duration = Duration::from_secs(1);
-/// So much of an answer is told, in characters.
-const TOLD_MAX: usize = 120;
 
 /// What is sent where.
 pub(super) struct Post<'a> {
@@ -145,6 +143,9 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let (head, mut body): (_, Incoming) = sender.send_request(request).await?.into_parts();
+    if head.status.is_success() {
+        return Ok((Response::from_parts(head, ()), String::new()));
+    }
     let mut said = Vec::new();
     // The head tells what became of it; a body that breaks off or stands still changes nothing.
     let read = async {
@@ -167,7 +168,7 @@ fn judge(answer: &Response<()>, said: &str) -> Result<(), Unsent> {
             "it answered {status}, and redirects are not followed; add it with the URL that it leads to"
         )));
     }
-    let said: String = said.chars().filter(|c| !c.is_control()).take(TOLD_MAX).collect();
+    let said: String = said.chars().filter(|c| !c.is_control()).collect();
     let said = if said.trim().is_empty() { String::new() } else { format!(": {}", said.trim()) };
     let after = answer.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
     let asked = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);

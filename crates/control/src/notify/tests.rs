@@ -292,6 +292,10 @@ async fn failures_name_no_secret() {
     let shown = format!("{:?}", world.ledger.state());
     assert!(!shown.contains("CANARY-7f3a91"), "{shown}");
     running.abort();
+    // A body that is cut is cut where nothing of it is left.
+    let secret = hook_secret("https://h.example/services/T0/CANARY-7f3a91?token=SECRET-4&a=b");
+    let page = format!("{} /services/T0/CANARY-7f3a91?token=SECRET-4 SECRET-4", "x".repeat(150));
+    assert_eq!(without(&secret, page), format!("{} ***?token=*** ***", "x".repeat(150)));
     let secret = ChannelSecret { password: Some("hunter2".to_owned()), ..ChannelSecret::default() };
     assert_eq!(without(&secret, "535 hunter2 is wrong".to_owned()), "535 *** is wrong");
     assert_eq!(format!("{secret:?}"), "***");

@@ -9,8 +9,10 @@ use crate::model::{
     AuditEntry, AuditKind, AuditOutcome, ClusterState, DeploymentId, Grant, Index, NodeId, PersonId,
 };
 
-/// The longest text of an entry, in characters.
-const TEXT_MAX: usize = 300;
+/// The longest text of an entry, in characters: all settings fit.
+const TEXT_MAX: usize = 2_000;
+/// The longest value of a setting in it, in characters.
+const VALUE_MAX: usize = 40;
 
 /// What somebody asks for, in words.
 struct Asked {
@@ -90,7 +92,15 @@ pub(super) fn note(
 
 /// A text that fits and does nothing to a terminal.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(TEXT_MAX).collect()
+    cut(&text.chars().filter(|c| !c.is_control()).collect::<String>(), TEXT_MAX)
+}
+
+/// The beginning of a text, with a sign where more follows.
+fn cut(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn asked(state: &ClusterState, command: &Command) -> Option<Asked> {
@@ -147,10 +157,9 @@ fn asked(state: &ClusterState, command: &Command) -> Option<Asked> {
             of_project("variables set", project, object)
         }
         Command::SetSettings(SettingsChange { project, environment, set, unset }) => {
-            let set = set
-                .0
-                .iter()
-                .map(|(setting, value)| format!("set {} = {}", setting.key(), setting.write(value)));
+            let set = set.0.iter().map(|(setting, value)| {
+                format!("set {} = {}", setting.key(), cut(&setting.write(value), VALUE_MAX))
+            });
             let unset = unset.iter().map(|setting| format!("unset {}", setting.key()));
             let changes: Vec<_> = set.chain(unset).collect();
             let object = format!("{}: {}", place(project, environment), changes.join(", "));

@@ -173,7 +173,7 @@ impl Change<'_> {
         };
         let target = match to {
             None if unended => brought_current,
-            None => targets.first().copied(),
+            None => targets.iter().copied().find(|target| self.differs(*target, current)),
             Some(to) if Some(to) == brought_current && !unended => {
                 return Ok(Outcome::NoChange(Made::Deployment(to)));
             }
@@ -195,6 +195,16 @@ impl Change<'_> {
         let release = self.state.deployments[&target].to;
         let queued = self.queue(id, release, Kind::Rollback { to: target }, true);
         Ok(Outcome::Done(Made::Deployment(queued)))
+    }
+
+    /// Whether what a deployment brought is something else than what runs, and not the same deployed again.
+    fn differs(&self, deployment: DeploymentId, current: Option<ReleaseId>) -> bool {
+        let brought = self.state.deployments.get(&deployment).map(|d| d.to);
+        match (self.state.release(brought), self.state.release(current)) {
+            (Some(brought), Some(current)) => !brought.is_as(current),
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
     }
 
     /// Adds a deployment behind the running one; one that waited already is superseded.

@@ -397,7 +397,7 @@ impl Change<'_> {
         found.phase = Phase::Reverting;
         found.paused = None;
         found.cause = Some(cause.clone());
-        found.deadline = Some(self.state.clock + allowed);
+        found.deadline = Some(self.state.clock.saturating_add(allowed));
         let (environment, from) = (found.environment, found.from);
         self.forgive(environment);
         self.emit(Some(id), Some(environment), What::Reverting { cause: cause.clone(), to: from });

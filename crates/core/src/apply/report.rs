@@ -243,7 +243,7 @@ impl Change<'_> {
         let (environment, release) = (instance.environment, instance.release);
         self.emit_live(environment, What::Healthy { instance: id, node, attempts });
         let rules = self.state.releases.get(&release).map_or(0, |r| r.spec.deploy.deadline);
-        let deadline = self.state.clock + rules;
+        let deadline = self.state.clock.saturating_add(rules);
         let live = self.state.live_mut(environment);
         if let Some(live) = live.filter(|d| d.deadline.is_some()) {
             live.deadline = live.deadline.max(Some(deadline));
@@ -277,7 +277,7 @@ impl Change<'_> {
         }
         let wait = BACKOFF_FIRST.saturating_mul(1 << found.crashes.min(16)).min(BACKOFF_MAX);
         // The first failure after a quiet time is made good at once.
-        found.backoff_until = if found.crashes == 0 { clock } else { clock + wait };
+        found.backoff_until = if found.crashes == 0 { clock } else { clock.saturating_add(wait) };
         found.crashes += 1;
     }
 

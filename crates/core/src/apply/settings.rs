@@ -3,8 +3,8 @@
 use super::{Answer, Change, done, invalid, not_found, unchanged, validate};
 use crate::command::{Made, Outcome, Rejection, SettingsChange};
 use crate::model::{
-    Artifact, CanaryStep, Covered, Deployment, DeploymentId, Environment, Kind, Millis, Release, ReleaseId,
-    Setting, Settings, SettingsChanged, Source, Spec, Strategy, Value, What,
+    Artifact, CanaryStep, Covered, Deployment, DeploymentId, Environment, Kind, Millis, Phase, Release,
+    ReleaseId, Setting, Settings, SettingsChanged, Source, Spec, Strategy, Value, What,
 };
 
 impl Change<'_> {
@@ -94,7 +94,7 @@ impl Change<'_> {
         let mut variables = spec.variables.clone();
         variables.extend(known.variables.clone());
         let environment = known.id;
-        let release = self.release(Release {
+        let release = Release {
             id: ReleaseId(0),
             environment,
             source,
@@ -103,7 +103,16 @@ impl Change<'_> {
             covered,
             variables,
             created_at: 0,
-        });
+        };
+        // Asked for twice, it is done once.
+        let newest = self.state.queued(environment).or_else(|| self.state.live(environment));
+        if let Some(newest) =
+            newest.filter(|d| d.kind == Kind::Deploy && d.cancel.is_none() && d.phase != Phase::Reverting)
+            && self.state.releases.get(&newest.to).is_some_and(|known| known.is_as(&release))
+        {
+            return Ok(Outcome::NoChange(Made::Deployment(newest.id)));
+        }
+        let release = self.release(release);
         Ok(Outcome::Done(Made::Deployment(self.queue(environment, release, Kind::Deploy, false))))
     }
 

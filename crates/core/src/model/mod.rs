@@ -40,7 +40,7 @@ pub use notify::{
     Channel, ChannelSecret, GIVE_UP, MailSecurity, Mishap, Notice, Notifications, Outcome, PENDING_MAX,
     Receiver, Sent, Tested, Topic,
 };
-pub use people::{Code, Grant, People, Person, SESSION_IDLE, SESSION_LONGEST, Session};
+pub use people::{Code, Grant, People, Person, SESSION_COOKIE, SESSION_IDLE, SESSION_LONGEST, Session};
 pub use reason::{Reason, Story, Told};
 pub use settings::{
     Covered, HEALTH_TIMEOUT_MAX, Instead, Kind as SettingKind, Setting, Settings, SettingsChanged, Value,

@@ -17,6 +17,10 @@ pub const SESSION_LONGEST: Millis = 7 * 24 * 60 * 60 * 1_000;
 
 /// What a token or a person may do.
 ///
+/// The cookie of a session of the dashboard. `__Host-`: browsers take it over TLS alone, for this host, from this host;
+/// but for any port, so edges keep it from applications at the same host.
+pub const SESSION_COOKIE: &str = "__Host-temps";
+
 /// Written as a role alone, or as roles by project; tokens of before had a role alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]

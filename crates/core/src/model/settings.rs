@@ -266,6 +266,12 @@ impl Settings {
 }
 
 impl Release {
+    /// Whether both run the same in the same way.
+    #[must_use]
+    pub fn is_as(&self, other: &Self) -> bool {
+        self.source.is_same(&other.source) && self.spec == other.spec && self.variables == other.variables
+    }
+
     /// The specification as the file gave it.
     #[must_use]
     pub fn given(&self) -> Spec {

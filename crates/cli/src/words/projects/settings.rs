@@ -106,18 +106,24 @@ pub(super) async fn set(desk: &mut Desk, args: Set) -> Result<Code, Failure> {
         desk.screen.say(&format!("Unset {keys} for {project} ({environment}): temps.toml decides again."))?;
     }
     if !answer.no_change {
-        desk.screen.note(&effect(answer.deployment));
+        desk.screen.note(&effect(answer.deployment, &project, &environment));
     }
     Ok(Code::Live)
 }
 
 /// When a change takes effect.
-fn effect(deployment: Option<u64>) -> String {
-    let now = deployment.map(|number| format!(", or now with  temps deployments redeploy {number}"));
-    format!(
-        "What runs stays as it is. This takes effect with the next deployment{}",
-        now.unwrap_or_else(|| ".".to_owned())
-    )
+fn effect(deployment: Option<u64>, project: &str, environment: &str) -> String {
+    match deployment {
+        Some(number) => format!(
+            "What runs stays as it is, and ends as its release says. This takes effect with the next deployment, or \
+             now with  temps deployments redeploy {number}"
+        ),
+        None => format!(
+            "Nothing was deployed to {} ({}) yet; this takes effect with its first deployment.",
+            escape(project),
+            escape(environment)
+        ),
+    }
 }
 
 pub(super) async fn show(desk: &mut Desk, args: Show) -> Result<Code, Failure> {
@@ -157,7 +163,7 @@ pub(super) async fn show(desk: &mut Desk, args: Show) -> Result<Code, Failure> {
     desk.screen.say(&format!("{project} ({environment})\n{}", facts(&settings, &status, &variables)))?;
     desk.screen.say(&format!("\n{}", table(&settings.settings)))?;
     if settings.pending {
-        desk.screen.note(&effect(settings.deployment));
+        desk.screen.note(&effect(settings.deployment, &project, &environment));
     }
     Ok(Code::Live)
 }

@@ -40,7 +40,7 @@ async fn settings_are_set_and_unset_and_it_is_said_when_that_takes_effect() {
         "Set deploy.drain_timeout = 10m, health.path = /api/health for my-app (production).\n\
          Unset health.host, deploy.deadline for my-app (production): temps.toml decides again.\n"
     );
-    assert!(seen.err.contains("What runs stays as it is."), "{seen:?}");
+    assert!(seen.err.contains("What runs stays as it is, and ends as its release says."), "{seen:?}");
     assert!(seen.err.contains("temps deployments redeploy 42"), "{seen:?}");
     let asked = user.town().settings_set[0].clone();
     assert_eq!((asked.project.as_str(), asked.environment.as_str()), ("my-app", "production"));

@@ -205,11 +205,40 @@ fn deploying_again_brings_the_same_with_what_is_set_by_now() {
     let names: Vec<_> = release.variables.keys().cloned().collect();
     assert_eq!(names, ["COLOUR", "MODE"]);
     assert_eq!(cluster.state.deployments[&third].kind, Kind::Deploy);
+    assert!(cluster.is_no_change(again(first)), "asked for twice it is done once");
+    let variables = Variables::from([("COLOUR".to_owned(), Opaque("red".to_owned()))]);
+    let (project, environment) = ("shop".to_owned(), "production".to_owned());
+    cluster.ok(Command::SetVariables { project, environment, set: variables, remove: vec![] });
     // It waits its turn, as every deployment does.
     let Made::Deployment(fourth) = cluster.ok(again(first)) else { panic!("no deployment") };
     assert_eq!(cluster.state.deployments[&third].phase, Phase::Superseded);
     assert_eq!(cluster.state.deployments[&fourth].phase, Phase::Queued);
     assert_eq!(cluster.refused(again(DeploymentId(99))), "there is no deployment #99");
+}
+
+#[test]
+fn what_was_deployed_again_is_no_way_back_and_takes_nobodys_place() {
+    let mut cluster = Cluster::new();
+    let first = cluster.succeed(deploy('a', spec()));
+    let mut newest = cluster.succeed(deploy('b', spec()));
+    for _ in 0..10 {
+        newest = cluster.succeed(again(newest));
+    }
+    let kept = cluster.state.kept_releases();
+    assert!(kept.contains(&cluster.state.deployments[&first].to), "{kept:?}");
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    let Made::Deployment(back) = cluster.ok(rollback(None)) else { panic!("no deployment") };
+    assert_eq!(cluster.state.deployments[&back].kind, Kind::Rollback { to: first });
+}
+
+#[test]
+fn deploying_again_with_other_settings_can_be_taken_back() {
+    let mut cluster = Cluster::new();
+    let first = cluster.succeed(deploy('a', spec()));
+    cluster.ok(set(&["health.path=/up"], &[]));
+    cluster.succeed(again(first));
+    let Made::Deployment(back) = cluster.ok(rollback(None)) else { panic!("no deployment") };
+    assert_eq!(cluster.state.deployments[&back].kind, Kind::Rollback { to: first });
 }
 
 #[test]
