@@ -80,7 +80,7 @@ pub(crate) fn watched(cluster: &mut Cluster) -> Result {
     // What somebody types stays while the page changes around it.
     chrome.open(&at(cluster, served, "/projects/seen/production"))?;
     chrome.fill("textarea[name=value]", "half typed")?;
-    chrome.click(&format!("form[action='/projects/seen/production/variables'] label"))?;
+    chrome.click("form[action='/projects/seen/production/variables'] label")?;
     cluster.cli().json(&["maintenance", "on", "-p", "seen", "--message", "soon"])?;
     chrome.await_text("main", "In maintenance")?;
     check_eq!(
@@ -136,7 +136,7 @@ fn another_origin(cluster: &Cluster, chrome: &Chrome) -> Result {
     );
     check_eq!(chrome.evaluate(&press)?, "sent", "it cannot be sent");
     let shown = cluster.cli().json(&["deployments", "show", &number.to_string()])?;
-    check_eq!(shown["deployment"]["paused"], "", "somebody else pressed the button: {shown}");
+    check_eq!(shown["paused"], Value::Null, "somebody else pressed the button: {shown}");
     chrome.click_and_confirm(&format!("form[action='/deployments/{number}/cancel'] button"))?;
     cluster.await_end(number, LIMIT)?;
     chrome.await_text("h1", "cancelled")
