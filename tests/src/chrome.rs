@@ -32,7 +32,7 @@ const CLOSE: Duration = Duration::from_secs(10);
 pub struct Chrome {
     runtime: Runtime,
     client: Client,
-    driver: Child,
+    _driver: Driver,
 }
 
 /// How a page is looked at.
@@ -73,7 +73,7 @@ impl Chrome {
             .stderr(log)
             .spawn();
         let driver = match driver {
-            Ok(driver) => driver,
+            Ok(driver) => Driver(driver),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Trouble::skip(
                     "chromedriver is not installed (Debian's package chromium-driver)",
@@ -81,7 +81,6 @@ impl Chrome {
             }
             Err(error) => return Err(error).context("chromedriver"),
         };
-        let mut driver = Ended(Some(driver));
         wait::until("chromedriver to listen", START, || TcpStream::connect(address).is_ok())?;
         let profile = parent.join("chromium");
         fs::create_dir_all(&profile)?;
@@ -108,8 +107,7 @@ impl Chrome {
             tokio::time::timeout(START, making.capabilities(wanted).connect(&at)).await
         });
         let client = client.context("chromium")?.context("chromium")?;
-        let driver = driver.0.take().ok_or_else(|| Trouble::new("chromedriver is gone"))?;
-        Ok(Self { runtime, client, driver })
+        Ok(Self { runtime, client, _driver: driver })
     }
 
     /// Goes to a page.
@@ -254,19 +252,16 @@ impl Drop for Chrome {
         // The browser ends with its session; what is left of it then is the driver.
         let client = self.client.clone();
         drop(self.runtime.block_on(async { tokio::time::timeout(CLOSE, client.close()).await }));
-        drop(self.driver.kill());
-        drop(self.driver.wait());
     }
 }
 
-/// A driver that did not get a browser.
-struct Ended(Option<Child>);
+/// The process that drives a browser; it ends when this is dropped.
+#[derive(Debug)]
+struct Driver(Child);
 
-impl Drop for Ended {
+impl Drop for Driver {
     fn drop(&mut self) {
-        if let Some(driver) = &mut self.0 {
-            drop(driver.kill());
-            drop(driver.wait());
-        }
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }

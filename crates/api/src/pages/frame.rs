@@ -83,7 +83,7 @@ impl Frame {
             shown: visitor.index,
             key: format!("{:032x}", rand::random::<u128>()),
             behind: state.index.saturating_sub(visitor.index),
-            certificates: grant.everywhere().map(|_| certificates(&state)).unwrap_or_default(),
+            certificates: if sees_all { certificates(&state) } else { String::new() },
             others: serde_json::to_string(&origins).unwrap_or_default(),
             doors,
             grant,

@@ -149,10 +149,6 @@ pub(super) async fn change_notifications(
 
 fn channel(fields: &Fields) -> Result<AddNotificationRequest, Sorry> {
     let text = |name: &str| fields.get(name).to_owned();
-    let many = |name: &str| {
-        let parts = fields.get(name).split([',', ' ']).map(str::trim).filter(|part| !part.is_empty());
-        parts.map(str::to_owned).collect::<Vec<_>>()
-    };
     let receiver = match fields.get("type") {
         "slack" => Receiver::Slack(SlackReceiver { url: text("url"), channel: text("channel") }),
         "webhook" => Receiver::Webhook(WebhookReceiver { url: text("url"), signing_secret: String::new() }),
@@ -168,7 +164,7 @@ fn channel(fields: &Fields) -> Result<AddNotificationRequest, Sorry> {
                 user: text("user"),
                 password: fields.exact("password").to_owned(),
                 from: text("from"),
-                to: many("to"),
+                to: fields.many("to").collect(),
             })
         }
         other => return Err(Sorry(Status::invalid_argument(format!("there is no type {other:?}")))),
@@ -176,8 +172,8 @@ fn channel(fields: &Fields) -> Result<AddNotificationRequest, Sorry> {
     Ok(AddNotificationRequest {
         name: text("name"),
         receiver: Some(receiver),
-        projects: many("projects"),
-        topics: many("topics"),
+        projects: fields.many("projects").collect(),
+        topics: fields.many("topics").collect(),
         allow_private: fields.is_set("allow_private"),
         root: String::new(),
     })
@@ -261,8 +257,7 @@ fn grant(fields: &Fields) -> Result<Grant, Status> {
     if text.is_empty() {
         return Ok(Grant { role, projects: BTreeMap::new() });
     }
-    let named = text.split([',', ' ']).map(str::trim).filter(|name| !name.is_empty());
-    let projects: BTreeMap<String, String> = named.map(|name| (name.to_owned(), role.clone())).collect();
+    let projects: BTreeMap<_, _> = fields.many("projects").map(|name| (name, role.clone())).collect();
     if projects.is_empty() {
         return Err(Status::invalid_argument(format!("{text:?} names no project; leave it empty for all")));
     }

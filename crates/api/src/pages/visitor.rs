@@ -128,6 +128,11 @@ impl Fields {
         self.0.get(name).map_or("", |value| value.trim())
     }
 
+    /// What a field lists, by commas or spaces.
+    pub(super) fn many(&self, name: &str) -> impl Iterator<Item = String> {
+        self.get(name).split([',', ' ']).filter(|part| !part.is_empty()).map(str::to_owned)
+    }
+
     /// A field as it was typed.
     pub(super) fn exact(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)

@@ -130,8 +130,7 @@ impl Change<'_> {
                 self.state.deployments_of(environment.id).find(brought).filter(|_| settled)
             })?;
         let release = self.state.releases.get(&newest.to)?;
-        let same = release.source.is_same(source) && release.spec == *spec && release.variables == *variables;
-        same.then_some(newest.id)
+        release.runs(source, spec, variables).then_some(newest.id)
     }
 
     /// Two environments cannot claim one host and path.

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::artifact::Source;
 use super::cluster::Release;
 use super::id::Millis;
-use super::spec::{CanaryStep, Spec, Strategy};
+use super::spec::{CanaryStep, Spec, Strategy, Variables};
 use crate::written;
 use field::Field;
 
@@ -269,7 +270,13 @@ impl Release {
     /// Whether both run the same in the same way.
     #[must_use]
     pub fn is_as(&self, other: &Self) -> bool {
-        self.source.is_same(&other.source) && self.spec == other.spec && self.variables == other.variables
+        self.runs(&other.source, &other.spec, &other.variables)
+    }
+
+    /// Whether it runs this, in this way.
+    #[must_use]
+    pub fn runs(&self, source: &Source, spec: &Spec, variables: &Variables) -> bool {
+        self.source.is_same(source) && self.spec == *spec && self.variables == *variables
     }
 
     /// The specification as the file gave it.
