@@ -86,8 +86,9 @@ fn at_once(key: Key, observation: Observation) -> Fact {
 
 fn ended(work: &Work, seen: Seen, exit: Option<Exit>) -> Fact {
     let instance = work.instance.id;
+    let (endpoint, last_check, log_tail) = (None, None, Vec::new());
     let observation =
-        Observation::Instance { instance, seen, endpoint: None, attempts: 0, last_check: None, exit };
+        Observation::Instance { instance, seen, endpoint, attempts: 0, last_check, log_tail, exit };
     at_once(Key::Instance(instance), observation)
 }
 
@@ -137,6 +138,7 @@ fn present(work: &Work, local: &Local, standing: Standing) -> Option<Fact> {
                     endpoint: running.endpoint.clone(),
                     attempts: vitals.attempts,
                     last_check: vitals.last_check.clone(),
+                    log_tail: vitals.log_tail.clone(),
                     exit: None,
                 },
                 pause: if moved { Duration::ZERO } else { LAST_CHECK },
@@ -157,6 +159,7 @@ fn waiting(work: &Work, local: &Local) -> Option<Fact> {
             endpoint: None,
             attempts: 0,
             last_check: Some(last_check),
+            log_tail: Vec::new(),
             exit: None,
         },
         pause: LAST_CHECK,

@@ -4,12 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, TryStreamExt};
 use temps_core::assignment::Work;
 use temps_core::model::{Health, InstanceId, Millis, Seen};
 
 use crate::gate::Gate;
+use crate::logs::{TAIL, Until, printable};
 use crate::probe::{self, Answer};
 use crate::runtime::{Running, Runtime};
+
+/// How long reading the log of what failed a check may take.
+const LOG_WAIT: Duration = Duration::from_secs(1);
 
 /// What is known about the health of a running instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +25,16 @@ pub(crate) struct Vitals {
     pub(crate) attempts: u32,
     /// What the last check brought.
     pub(crate) last_check: Option<String>,
+    /// The last lines of its log when a check failed otherwise than before, or once too often.
+    pub(crate) log_tail: Vec<String>,
 }
 
 impl Vitals {
+    /// Before any check.
+    pub(crate) fn new(seen: Seen) -> Self {
+        Self { seen, attempts: 0, last_check: None, log_tail: Vec::new() }
+    }
+
     /// What the cluster knows already, so that an instance that is found again does not fall back.
     pub(crate) fn known(work: &Work) -> Self {
         let instance = &work.instance;
@@ -31,7 +43,8 @@ impl Vitals {
             Seen::Unready => Seen::Unready,
             Seen::Pending | Seen::Starting | Seen::Exited | Seen::Gone => Seen::Starting,
         };
-        Self { seen, attempts: instance.attempts, last_check: instance.last_check.clone() }
+        let (last_check, log_tail) = (instance.last_check.clone(), instance.log_tail.clone());
+        Self { seen, attempts: instance.attempts, last_check, log_tail }
     }
 }
 
@@ -75,7 +88,7 @@ impl Patient {
         let settle = Duration::from_millis(self.work.settle);
         tokio::time::sleep(settle.saturating_sub(self.running.age)).await;
         if self.is_the_same().await {
-            tell(self.work.instance.id, Vitals { seen: Seen::Ready, attempts: 0, last_check: None });
+            tell(self.work.instance.id, Vitals::new(Seen::Ready));
         }
     }
 
@@ -107,6 +120,11 @@ impl Patient {
                 was_ready |= gate.seen() == Seen::Ready;
                 now.seen = gate.seen();
                 now.last_check = Some(answer.text);
+                if answer.passed {
+                    now.log_tail.clear();
+                } else if now.seen != vitals.seen || now.last_check != vitals.last_check {
+                    now.log_tail = self.log_tail().await;
+                }
                 if now != vitals {
                     vitals = now;
                     tell(self.work.instance.id, vitals.clone());
@@ -135,6 +153,13 @@ impl Patient {
             }
         };
         self.runtime.trouble().await.is_none().then_some(answer)
+    }
+
+    /// As far as it can be read in a moment: a check must not wait for a log.
+    async fn log_tail(&self) -> Vec<String> {
+        let lines = self.runtime.lines(self.work.instance.id, TAIL, Until::Now);
+        let lines = lines.take(TAIL).map_ok(|line| printable(&line.bytes)).try_collect();
+        tokio::time::timeout(LOG_WAIT, lines).await.map_or_else(|_| Vec::new(), Result::unwrap_or_default)
     }
 
     fn age(&self, since: Instant, at: Instant) -> Millis {

@@ -75,7 +75,7 @@ impl Local {
             since: Instant::now(),
             digest,
             stop_grace,
-            vitals: Vitals { seen: Seen::Starting, attempts: 0, last_check: None },
+            vitals: Vitals::new(Seen::Starting),
             drain: Drain::default(),
             ended: false,
             over: None,

@@ -25,6 +25,9 @@ pub(crate) const FILE_BYTES: u64 = 10 * 1024 * 1024;
 /// A longer line is written in parts, in bytes.
 pub(crate) const LINE_BYTES: usize = 16 * 1024;
 
+/// How many of the last lines are told with a failure.
+pub(crate) const TAIL: usize = 20;
+
 /// Where an application wrote a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {

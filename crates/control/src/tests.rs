@@ -66,6 +66,7 @@ async fn a_deployment_is_driven_to_its_end() {
         endpoint: Some(Endpoint { address: "127.0.0.1:1".to_owned(), incarnation: "1".to_owned() }),
         attempts: 2,
         last_check: None,
+        log_tail: Vec::new(),
         exit: None,
     };
     let applied = Observation::Applied { index: u64::MAX };

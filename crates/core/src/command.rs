@@ -424,6 +424,9 @@ pub enum Observation {
         attempts: u32,
         /// The last answer to a health check.
         last_check: Option<String>,
+        /// The last lines of its log when a check failed, at most 20.
+        #[serde(default)]
+        log_tail: Vec<String>,
         /// How it ended, where it did.
         exit: Option<Exit>,
     },

@@ -234,6 +234,7 @@ fn sight(instance: &Instance, seen: Seen) -> Observation {
         endpoint: Some(Endpoint::default()),
         attempts: 0,
         last_check: None,
+        log_tail: Vec::new(),
         exit: command.then(|| Exit { code: Some(0), ..Exit::default() }),
     }
 }

@@ -12,6 +12,7 @@ pub mod peers;
 pub mod proto;
 pub mod seal;
 pub mod serve;
+pub mod shown;
 mod text;
 pub mod tls;
 pub mod token;

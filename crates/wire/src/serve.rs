@@ -21,6 +21,7 @@ use tower::Service;
 use tracing::{debug, warn};
 
 use crate::identity::{NodeIdentity, certified_node};
+use crate::shown::Shown;
 use crate::tls::{TlsError, server_config};
 
 /// Who opened the connection of a request: a node, by its verified certificate, or somebody without one.
@@ -48,17 +49,18 @@ const HEAD_MAX: usize = 64 * 1024;
 const CLOSING: Duration = Duration::from_secs(3);
 
 /// Serves `routes` until `shutdown` is ready, then finishes what is in flight for a few seconds.
-/// Requests carry a [`PeerIdentity`] and a [`PeerAddress`] extension.
+/// Browsers are shown what is in `shown` then. Requests carry a [`PeerIdentity`] and a [`PeerAddress`] extension.
 ///
 /// # Errors
 /// [`TlsError`] where the identity cannot be used. A failing connection is no error.
 pub async fn serve(
     listener: TcpListener,
     identity: &NodeIdentity,
+    shown: Arc<Shown>,
     routes: Routes,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), TlsError> {
-    let acceptor = TlsAcceptor::from(server_config(identity)?);
+    let acceptor = TlsAcceptor::from(server_config(identity, shown)?);
     let routes = routes.prepare();
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));

@@ -9,6 +9,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
@@ -17,6 +18,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use crate::identity::{IdentityError, NodeIdentity, der_fingerprint, pem_to_der};
+use crate::shown::{Choose, Shown};
 use crate::token::Fingerprint;
 
 /// What nodes and gRPC speak.
@@ -41,20 +43,25 @@ impl From<rustls::Error> for TlsError {
     }
 }
 
-/// What a node serves with: nodes are known by their certificates, others come without one.
+/// What a node serves with: nodes are known by their certificates, others come without one. Who asks for it by a name
+/// that the cluster has a certificate for is shown that.
 ///
 /// # Errors
 /// [`TlsError`] where the identity cannot be used.
-pub fn server_config(identity: &NodeIdentity) -> Result<Arc<ServerConfig>, TlsError> {
+pub(crate) fn server_config(
+    identity: &NodeIdentity,
+    shown: Arc<Shown>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let roots = Arc::new(roots(ca(identity)?)?);
     let clients = WebPkiClientVerifier::builder_with_provider(roots, provider())
         .allow_unauthenticated()
         .build()
         .map_err(|e| TlsError::Unusable(e.to_string()))?;
+    let own = Arc::new(CertifiedKey::from_der(chain(identity)?, key(identity)?, &provider())?);
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(clients)
-        .with_single_cert(chain(identity)?, key(identity)?)?;
+        .with_cert_resolver(Arc::new(Choose { shown, own }));
     config.alpn_protocols = vec![ALPN.to_vec(), OLDER.to_vec()];
     Ok(Arc::new(config))
 }

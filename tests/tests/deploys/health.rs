@@ -28,6 +28,8 @@ pub(crate) fn only_the_expected_status(cluster: &mut Cluster) -> Result {
         check_eq!(ran.code, 3, "exit code with health status {status}");
         check_eq!(deployment.phase, "rolled_back", "{}", deployment.story());
         check!(deployment.reason.contains(status), "the reason names the status: {}", deployment.reason);
+        let began = format!("starting ill-{status} on port");
+        check!(deployment.log_tail.iter().any(|l| l.contains(&began)), "{:?}", deployment.log_tail);
         check_eq!(deployment.count("admitted"), 0, "{}", deployment.story());
         check!(
             deployment.seconds < 2.0 + IN_TIME.as_secs_f64(),

@@ -142,6 +142,36 @@ fn another_origin(cluster: &Cluster, chrome: &Chrome) -> Result {
     chrome.await_text("h1", "cancelled")
 }
 
+/// Without a majority the page says so, refuses what would change something, and is right again by itself; whoever is
+/// disabled is led to the page to sign in.
+pub(crate) fn alone(cluster: &mut Cluster) -> Result {
+    let here = cluster.leader()?;
+    let chrome = signed_in(cluster, "olga", here)?;
+    cluster.deploy_well(&App::named("lonely", "v1")?)?;
+    let scale = "form[action='/projects/lonely/production/scale']";
+    chrome.open(&at(cluster, here, "/projects/lonely/production"))?;
+    chrome.await_text("main", "lonely")?;
+    for other in (0..cluster.nodes.len()).filter(|node| *node != here) {
+        cluster.nodes[other].kill()?;
+    }
+    chrome.await_text(".strip", "No quorum: what is shown may be old, and nothing can be changed")?;
+    chrome.await_text("main", "lonely")?;
+    chrome.fill(&format!("{scale} input[type=number]"), "4")?;
+    chrome.click(&format!("{scale} button"))?;
+    chrome.await_text("body", "quorum")?;
+    check_eq!(chrome.text("main a")?.is_empty(), false, "no way back");
+    chrome.open(&at(cluster, here, "/projects/lonely/production"))?;
+    cluster.heal()?;
+    chrome.await_text(".strip", "leads")?;
+    check_eq!(cluster.instances("lonely")?.len(), 3, "what was refused was done all the same");
+
+    cluster.cli().text(&["people", "set", "olga", "--disable"])?;
+    chrome.await_text("h1", "Sign in")?;
+    check_eq!(chrome.url()?.path(), "/sign-in", "whoever is disabled");
+    check_eq!(complaints(&chrome)?, Vec::<String>::new(), "the browser complains");
+    Ok(())
+}
+
 /// Log lines, reasons and messages that are HTML.
 pub(crate) fn hostile(cluster: &mut Cluster) -> Result {
     let chrome = signed_in(cluster, "eve", 0)?;

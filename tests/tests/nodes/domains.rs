@@ -147,6 +147,12 @@ pub(crate) fn given(cluster: &mut Cluster) -> Result {
         let ran = add(name, &key)?;
         check_eq!(ran.code, 0, "{ran:#?}");
         agreed(cluster, &ALL, name, &root)?;
+        // And by whoever opens the dashboard under that name, without a question about certificates.
+        wait::until("every node to show it", LIMIT, || {
+            let health =
+                |at: SocketAddr| Browser::open_secure(at, name, &root).and_then(|mut b| b.get("/health"));
+            cluster.nodes.iter().all(|n| health(n.shape.listen).is_ok_and(|page| page.status == 200))
+        })?;
     }
     let secret = fs::read_to_string(&key)?;
     let line = secret.lines().nth(1).unwrap_or_default().to_owned();

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         ("a_token_of_one_project_sees_and_touches_no_other", access::one_project),
         ("each_change_has_one_audit_entry_in_one_chain", access::audit),
         ("a_person_runs_the_cluster_in_a_browser_and_its_node_is_lost", dashboard::watched),
+        ("a_page_in_a_browser_says_when_nothing_can_be_changed_and_who_is_signed_out", dashboard::alone),
         ("what_strangers_wrote_stays_text_in_a_browser", dashboard::hostile),
         ("notices_arrive_whoever_leads_and_a_dead_receiver_delays_nobody", notifications::told),
         ("notices_arrive_by_mail", notifications::mailed),

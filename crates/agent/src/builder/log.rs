@@ -16,12 +16,10 @@ use temps_ledger::wall;
 
 use super::steps::Steps;
 use crate::files::{self, Content};
-use crate::logs::{Cutter, FILE_BYTES, FILES, LogLine, RotatedLog, Source, Until, last_lines, lines};
+use crate::logs::{Cutter, FILE_BYTES, FILES, LogLine, RotatedLog, Source, TAIL, Until, last_lines, lines};
 use crate::supervise::EXIT;
 
 const MADE: &str = "made.json";
-/// How many lines a failure shows.
-const TAIL: usize = 20;
 
 /// Layers that came of one attempt.
 #[derive(Debug, Serialize, Deserialize)]

@@ -32,7 +32,7 @@ fn local(stage: Stage) -> Local {
 
 fn up(seen: Seen, last_check: Option<&str>) -> Local {
     let mut local = local(Stage::Up(running(), Care::Health));
-    local.vitals = Vitals { seen, attempts: 3, last_check: last_check.map(str::to_owned) };
+    local.vitals = Vitals { attempts: 3, last_check: last_check.map(str::to_owned), ..Vitals::new(seen) };
     local
 }
 
@@ -88,6 +88,7 @@ fn a_start_is_told_with_its_address_and_then_with_what_its_checks_bring() {
         endpoint: endpoint(),
         attempts: 3,
         last_check: None,
+        log_tail: Vec::new(),
         exit: None,
     };
     assert_eq!(first, [expected]);
@@ -216,6 +217,7 @@ fn why_something_waits_is_told_without_counting_it_as_started() {
         endpoint: None,
         attempts: 0,
         last_check: Some("waiting: the engine does not answer".to_owned()),
+        log_tail: Vec::new(),
         exit: None,
     };
     assert_eq!(told, [expected]);

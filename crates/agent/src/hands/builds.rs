@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use super::{Event, Hands};
 use crate::build::BuildError;
 use crate::diff::Standing;
+use crate::logs::TAIL;
 
 /// The first wait for what could not be made yet; doubled with each further one.
 const NOT_NOW: Duration = Duration::from_millis(500);
@@ -18,8 +19,6 @@ const NOT_NOW: Duration = Duration::from_millis(500);
 const NOT_NOW_MAX: Duration = Duration::from_secs(10);
 /// How often the builder is told what it need not keep.
 const FORGET: Duration = Duration::from_secs(600);
-/// Lines of a log that are told.
-const TAIL: usize = 20;
 
 /// How far an image is.
 #[derive(Debug)]

@@ -171,7 +171,7 @@ impl Running {
             let stopped = async {
                 let _ = stopped.await;
             };
-            serve(listener, &own, routes(served), stopped).await
+            serve(listener, &own, Arc::default(), routes(served), stopped).await
         });
         Self {
             identity,

@@ -167,6 +167,7 @@ async fn what_deployments_did_meanwhile_is_marked() {
             endpoint: None,
             attempts: 1,
             last_check: None,
+            log_tail: Vec::new(),
             exit: None,
         };
         cluster.report(1, observation).await;

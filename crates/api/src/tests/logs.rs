@@ -33,6 +33,7 @@ pub(super) async fn start(cluster: &Cluster, slot: u32, node: u64) {
         endpoint: None,
         attempts: 0,
         last_check: None,
+        log_tail: Vec::new(),
         exit: None,
     };
     let report = Command::Report { node, boot: 1, seq: instance.0, observations: vec![observation] };

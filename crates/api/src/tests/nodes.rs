@@ -49,6 +49,7 @@ async fn runs_on(cluster: &Cluster, node: u64) {
         endpoint: None,
         attempts: 1,
         last_check: None,
+        log_tail: Vec::new(),
         exit: None,
     };
     cluster.report(node, ready).await;

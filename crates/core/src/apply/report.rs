@@ -20,6 +20,7 @@ struct Sight<'a> {
     endpoint: &'a Option<Endpoint>,
     attempts: u32,
     last_check: &'a Option<String>,
+    log_tail: &'a [String],
     exit: &'a Option<Exit>,
 }
 
@@ -50,8 +51,8 @@ impl Change<'_> {
 
     fn observe(&mut self, node: NodeId, observation: &Observation) -> bool {
         match observation {
-            Observation::Instance { instance, seen, endpoint, attempts, last_check, exit } => {
-                let sight = Sight { seen: *seen, endpoint, attempts: *attempts, last_check, exit };
+            Observation::Instance { instance, seen, endpoint, attempts, last_check, log_tail, exit } => {
+                let sight = Sight { seen: *seen, endpoint, attempts: *attempts, last_check, log_tail, exit };
                 self.instance_seen(node, *instance, &sight)
             }
             Observation::Draining { instance, in_flight } => {
@@ -177,6 +178,7 @@ impl Change<'_> {
         }
         if sight.last_check.is_some() {
             found.last_check.clone_from(sight.last_check);
+            found.log_tail = sight.log_tail.to_vec();
         }
         if found.exit.is_none() {
             found.exit.clone_from(sight.exit);

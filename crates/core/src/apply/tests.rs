@@ -260,6 +260,7 @@ fn old_and_doubled_reports_change_nothing() {
         endpoint: None,
         attempts: 1,
         last_check: None,
+        log_tail: Vec::new(),
         exit,
     };
     cluster.see(10, sight(Seen::Ready, None));

@@ -132,6 +132,9 @@ pub enum Cause {
         failures: u32,
         /// The last answer.
         last_check: String,
+        /// The last lines of its log at that time.
+        #[serde(default)]
+        log_tail: Vec<String>,
     },
     /// Instances that had been healthy kept ending.
     CrashLoop {
@@ -153,6 +156,9 @@ pub enum Cause {
         after: Millis,
         /// What it was waiting for, for a person.
         waiting_for: String,
+        /// The last lines of the log of the instance that it waited for, where it is one.
+        #[serde(default)]
+        log_tail: Vec<String>,
     },
     /// Its image could not be made.
     Build {
@@ -201,7 +207,7 @@ impl Cause {
                 let node = name(*node);
                 format!("{instance} on {node} ended before it was healthy ({how})")
             }
-            Cause::Unhealthy { instance, node, failures, last_check } => {
+            Cause::Unhealthy { instance, node, failures, last_check, .. } => {
                 let node = name(*node);
                 format!(
                     "health check of {instance} on {node} failed {failures} times, last answer: {last_check}"
@@ -212,7 +218,7 @@ impl Cause {
             }
             Cause::Traffic { finding } => finding.sentence(),
             Cause::Schema { why } => why.clone(),
-            Cause::Deadline { after, waiting_for } => {
+            Cause::Deadline { after, waiting_for, .. } => {
                 format!(
                     "no newly healthy instance within {}, waiting for {waiting_for}",
                     crate::text::duration(*after)
@@ -231,14 +237,12 @@ impl Cause {
     pub fn log_tail(&self) -> &[String] {
         match self {
             Cause::Exited { log_tail, .. }
+            | Cause::Unhealthy { log_tail, .. }
+            | Cause::Deadline { log_tail, .. }
             | Cause::CrashLoop { log_tail, .. }
             | Cause::Build { log_tail, .. }
             | Cause::ReleaseCommand { log_tail, .. } => log_tail,
-            Cause::Unhealthy { .. }
-            | Cause::Traffic { .. }
-            | Cause::Schema { .. }
-            | Cause::Deadline { .. }
-            | Cause::Cancelled { .. } => &[],
+            Cause::Traffic { .. } | Cause::Schema { .. } | Cause::Cancelled { .. } => &[],
         }
     }
 }

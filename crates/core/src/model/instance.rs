@@ -125,6 +125,9 @@ pub struct Instance {
     pub attempts: u32,
     /// The last answer to a health check, for a person.
     pub last_check: Option<String>,
+    /// The last lines of its log when a check failed, at most 20; none once one passed.
+    #[serde(default)]
+    pub log_tail: Vec<String>,
     /// When draining must end, on the cluster clock.
     pub drain_deadline: Option<Millis>,
     /// Every live edge has withdrawn it, and since then its drain timeout runs.
@@ -175,6 +178,7 @@ impl Instance {
             endpoint: None,
             attempts: 0,
             last_check: None,
+            log_tail: Vec::new(),
             drain_deadline: None,
             drain_timed: false,
             draining: None,

@@ -47,6 +47,7 @@ pub(super) fn judge(state: &ClusterState, live: &Deployment, now: Millis) -> Opt
                 node: instance.node,
                 failures: release.spec.health.unhealthy_threshold,
                 last_check: instance.last_check.clone().unwrap_or_else(|| "none".to_owned()),
+                log_tail: instance.log_tail.clone(),
             });
         }
     }
@@ -73,7 +74,8 @@ pub(super) fn judge(state: &ClusterState, live: &Deployment, now: Millis) -> Opt
                 missing_node(state, live, release).unwrap_or_else(|| "instances to be replaced".to_owned())
             }
         };
-        return Some(Cause::Deadline { after: release.spec.deploy.deadline, waiting_for });
+        let log_tail = waiting.map(|i| i.log_tail.clone()).unwrap_or_default();
+        return Some(Cause::Deadline { after: release.spec.deploy.deadline, waiting_for, log_tail });
     }
     None
 }
@@ -138,7 +140,8 @@ pub(super) fn not_released(
     let Some(instance) = live.command.and_then(|id| state.instances.get(&id)) else {
         let waiting_for =
             missing_node(state, live, release).unwrap_or_else(|| "its release command".to_owned());
-        return late.then_some(Cause::Deadline { after: release.spec.deploy.deadline, waiting_for });
+        let after = release.spec.deploy.deadline;
+        return late.then_some(Cause::Deadline { after, waiting_for, log_tail: Vec::new() });
     };
     let timeout = release.spec.release.as_ref().map_or(0, |r| r.timeout);
     let again = "whether it did anything is unknown, so it is not run again";

@@ -100,7 +100,8 @@ pub(super) fn contract(
     if live.command.is_none() && !schema::is_gone(state, |of| of != live.to, environment) {
         if plan.due(now, deadline) {
             let waiting_for = "instances of the release before to be gone on every node".to_owned();
-            let cause = Cause::Deadline { after: release.spec.deploy.deadline, waiting_for };
+            let after = release.spec.deploy.deadline;
+            let cause = Cause::Deadline { after, waiting_for, log_tail: Vec::new() };
             plan.actions.push(Action::Fail { deployment: live.id, cause });
         }
         return;

@@ -97,6 +97,7 @@ impl Cluster {
             endpoint,
             attempts: 2,
             last_check: Some("answered 503".to_owned()),
+            log_tail: if seen == Seen::Unready { vec!["no database".to_owned()] } else { Vec::new() },
             exit: None,
         };
         self.see(node, sight);
@@ -223,8 +224,9 @@ fn an_unhealthy_new_instance_takes_the_deployment_back_and_leaves_the_old_ones()
     cluster.sight(4, Seen::Gone);
     assert_eq!(cluster.plan(), ["rolled_back"]);
     assert_eq!(cluster.serving(), [1, 2, 3]);
-    let cause = cluster.state.deployments.values().next_back().unwrap().cause.as_ref().unwrap().sentence();
-    assert_eq!(cause, "health check of i4 on n1 failed 3 times, last answer: answered 503");
+    let cause = cluster.state.deployments.values().next_back().unwrap().cause.as_ref().unwrap();
+    assert_eq!(cause.sentence(), "health check of i4 on n1 failed 3 times, last answer: answered 503");
+    assert_eq!(cause.log_tail(), ["no database"]);
 }
 
 #[test]

@@ -162,6 +162,7 @@ fn observation(rng: &mut StdRng) -> Observation {
             endpoint: Some(Endpoint::default()),
             attempts: u32::MAX,
             last_check: None,
+            log_tail: Vec::new(),
             exit: rng.random_bool(0.5).then(Exit::default),
         },
     }

@@ -322,5 +322,14 @@ fn sight(instance: InstanceId, seen: Seen, exit: Option<Exit>) -> Observation {
     let endpoint =
         Endpoint { address: format!("127.0.0.1:{}", 20_000 + instance.0), incarnation: "1".to_owned() };
     let last_check = (seen == Seen::Unready).then(|| "answered 503".to_owned());
-    Observation::Instance { instance, seen, endpoint: Some(endpoint), attempts: 2, last_check, exit }
+    let log_tail = Vec::new();
+    Observation::Instance {
+        instance,
+        seen,
+        endpoint: Some(endpoint),
+        attempts: 2,
+        last_check,
+        log_tail,
+        exit,
+    }
 }

@@ -110,7 +110,9 @@ async fn start(directory: &TempDir, identity: &NodeIdentity, node: u64) -> (Raft
     let front = PeerServer::new(Front(ledger.clone())).max_decoding_message_size(MESSAGE_MAX);
     let (routes, identity) = (Routes::new(front), identity.clone());
     tokio::spawn(async move {
-        serve::serve(listener, &identity, routes, std::future::pending()).await.expect("the node serves");
+        serve::serve(listener, &identity, Arc::default(), routes, std::future::pending())
+            .await
+            .expect("the node serves");
     });
     (ledger, address)
 }

@@ -28,6 +28,7 @@ use temps_raft::{GrpcTransport, OpenOptions, RaftLedger, SnapshotRules};
 use temps_wire::identity::NodeIdentity;
 use temps_wire::peers::Peers;
 use temps_wire::seal::Seal;
+use temps_wire::shown::Shown;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -254,8 +255,10 @@ impl Node {
 
         let mut parts = JoinSet::new();
         let (identity, token) = (Arc::clone(&self.identity), shutdown.clone());
+        let shown = Arc::new(Shown::default());
+        let by_name = Arc::clone(&shown);
         parts.spawn(async move {
-            temps_wire::serve::serve(listener, &identity, routes, token.cancelled_owned()).await?;
+            temps_wire::serve::serve(listener, &identity, by_name, routes, token.cancelled_owned()).await?;
             Ok(())
         });
         enter::found(self, entrance).await?;
@@ -267,9 +270,9 @@ impl Node {
             history.run(reports, token).await;
             Ok(())
         });
-        let seal = Seal::of(&self.identity);
+        let keys = publish::Keys { seal: Seal::of(&self.identity), shown };
         let (id, token) = (self.id(), shutdown.clone());
-        parts.spawn(publish::publish(id, Arc::clone(&ledger), link, seal, local, hands, token));
+        parts.spawn(publish::publish(id, Arc::clone(&ledger), link, keys, local, hands, token));
         let token = shutdown.clone();
         parts.spawn(async move {
             agent.run(token).await;

@@ -13,6 +13,7 @@ use temps_core::table::{Certificates, Certified, Route, Table};
 use temps_edge::Link;
 use temps_ledger::Ledger;
 use temps_wire::seal::{CERTIFICATE_KEY, Seal};
+use temps_wire::shown::Shown;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -28,12 +29,18 @@ async fn is_away(runtime: Arc<dyn Runtime>) {
     }
 }
 
+/// Certificates of names: how their keys are opened, and where they are shown besides at the edge.
+pub(super) struct Keys {
+    pub(super) seal: Seal,
+    pub(super) shown: Arc<Shown>,
+}
+
 /// Publishes a table after each change of the state or of what is seen here.
 pub(super) async fn publish(
     node: NodeId,
     ledger: Arc<dyn Ledger>,
     link: Arc<Link>,
-    seal: Seal,
+    keys: Keys,
     mut local: watch::Receiver<LocalView>,
     runtime: Arc<dyn Runtime>,
     shutdown: CancellationToken,
@@ -59,7 +66,9 @@ pub(super) async fn publish(
         let known = local.borrow().listed || away;
         // Opening them takes time, and most changes are of something else.
         if (caught_up || state.index > 0) && certified.as_ref() != Some(&state.tls.certificates) {
-            link.certify(certificates(&state, &seal));
+            let certificates = certificates(&state, &keys.seal);
+            keys.shown.show(&certificates);
+            link.certify(certificates);
             certified = Some(state.tls.certificates.clone());
         }
         if known && (caught_up || state.index >= reports.borrow_and_update().index && state.index > 0) {

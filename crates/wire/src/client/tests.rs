@@ -14,7 +14,9 @@ use crate::token::{ApiToken, JoinToken};
 async fn start(identity: NodeIdentity) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async move { serve(listener, &identity, Routes::default(), std::future::pending()).await });
+    tokio::spawn(async move {
+        serve(listener, &identity, std::sync::Arc::default(), Routes::default(), std::future::pending()).await
+    });
     address
 }
 

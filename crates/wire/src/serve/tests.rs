@@ -2,8 +2,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rcgen::{CertificateParams, KeyPair};
 use rustls::ClientConfig;
+use rustls_pki_types::CertificateDer;
 use temps_core::model::NodeId;
+use temps_core::table::{Certificates, Certified};
 use time::OffsetDateTime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -18,6 +21,7 @@ use crate::peers::Peers;
 use crate::proto::join_client::JoinClient;
 use crate::proto::join_server::{Join, JoinServer};
 use crate::proto::{JoinRequest, JoinResponse, ReadIndexRequest};
+use crate::shown::Shown;
 use crate::tls::{TlsError, node_client_config, pinned_client_config};
 
 /// Answers with the number of the node that asks.
@@ -39,6 +43,10 @@ struct Server {
 }
 
 async fn start(identity: &NodeIdentity) -> Server {
+    start_showing(identity, Arc::default()).await
+}
+
+async fn start_showing(identity: &NodeIdentity, shown: Arc<Shown>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -47,7 +55,7 @@ async fn start(identity: &NodeIdentity) -> Server {
         let stopped = async {
             let _ = stopped.await;
         };
-        serve(listener, &identity, Routes::new(JoinServer::new(Mirror)), stopped).await
+        serve(listener, &identity, shown, Routes::new(JoinServer::new(Mirror)), stopped).await
     });
     Server { address, stop, running }
 }
@@ -189,10 +197,71 @@ async fn peers_reach_a_node_again_after_it_restarted() {
     let listener = TcpListener::bind(&address).await.unwrap();
     let identity = first.clone();
     tokio::spawn(async move {
-        serve(listener, &identity, Routes::new(JoinServer::new(Mirror)), std::future::pending()).await
+        serve(
+            listener,
+            &identity,
+            Arc::default(),
+            Routes::new(JoinServer::new(Mirror)),
+            std::future::pending(),
+        )
+        .await
     });
     let deadline = Instant::now() + Duration::from_secs(10);
     while reach().await != Code::Unimplemented {
         assert!(Instant::now() < deadline, "the node is not reached again");
     }
+}
+
+/// A certificate signed by its own key, as a browser that knows it trusts it.
+fn certificate(names: &[&str], not_after: u64) -> (Certified, CertificateDer<'static>) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(names.clone()).unwrap().self_signed(&key).unwrap();
+    (Certified { names, chain: cert.pem(), key: key.serialize_pem(), not_after }, cert.der().clone())
+}
+
+/// Knows one certificate, as browsers know their authorities.
+fn browser(trusts: &CertificateDer<'static>) -> Arc<ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusts.clone()).unwrap();
+    let mut config =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
+}
+
+#[tokio::test]
+async fn who_asks_by_a_name_of_the_cluster_is_shown_its_certificate() {
+    let first = found();
+    let shown = Arc::new(Shown::default());
+    let server = start_showing(&first, Arc::clone(&shown)).await;
+    let asked = async |name: &str, tls| ask(&server, name, tls).await;
+    let (old, old_root) = certificate(&["shop.example.com"], 1);
+    assert!(asked("shop.example.com", browser(&old_root)).await.is_err(), "before there is one");
+
+    let (new, new_root) = certificate(&["shop.example.com", "*.example.com"], 2);
+    // Somebody's for the names by which nodes are verified.
+    let (thief, thief_root) = certificate(&[CLUSTER_NAME, "node-1.temps.internal", "*.temps.internal"], 3);
+    let broken = Certified { chain: "none".to_owned(), not_after: 4, ..new.clone() };
+    shown.show(&Certificates(vec![new.clone(), old.clone(), thief, broken]));
+    for name in ["shop.example.com", "SHOP.example.com", "other.example.com"] {
+        asked(name, browser(&new_root)).await.unwrap_or_else(|why| panic!("{name}: {why}"));
+    }
+    assert!(asked("shop.example.com", browser(&old_root)).await.is_err(), "the other is valid longer");
+    for name in ["a.b.example.com", "example.com"] {
+        assert!(asked(name, browser(&new_root)).await.is_err(), "{name}");
+    }
+    let pinned = pinned_client_config(first.ca_fingerprint().unwrap()).unwrap();
+    asked(CLUSTER_NAME, pinned).await.unwrap();
+    let as_node = node_client_config(&admit(&first, NodeId(2))).unwrap();
+    assert_eq!(asked("node-1.temps.internal", as_node).await.unwrap(), 2);
+    assert!(asked(CLUSTER_NAME, browser(&thief_root)).await.is_err());
+
+    shown.show(&Certificates(vec![old]));
+    asked("shop.example.com", browser(&old_root)).await.unwrap();
+    assert!(asked("other.example.com", browser(&new_root)).await.is_err(), "it was taken away");
 }

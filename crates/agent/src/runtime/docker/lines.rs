@@ -20,10 +20,8 @@ use temps_core::model::{InstanceId, Millis};
 
 use super::container::{Container, Owner, State};
 use super::engine::{Engine, PING, QUICK};
-use crate::logs::{LogLine, Source, Until, printable};
+use crate::logs::{LogLine, Source, TAIL, Until, printable};
 
-/// Log lines that are told with an unasked end.
-const TAIL: usize = 20;
 /// How long until an engine that went away is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 

@@ -12,15 +12,13 @@ use serde::{Deserialize, Serialize};
 use temps_core::model::{Endpoint, Exit, InstanceId, Millis};
 
 use crate::files::{self, Content};
-use crate::logs::last_lines;
+use crate::logs::{TAIL, last_lines};
 use crate::proc;
 use crate::runtime::Running;
 use crate::supervise::{ASKED, EXIT, Ended, RUNNING, Started, try_lock};
 
 const INSTANCE: &str = "instance.json";
 const KILLED: &str = "killed";
-/// Log lines that are told with an unasked end.
-const TAIL: usize = 20;
 /// How long a killed application may take to disappear.
 const BURY_WAIT: Duration = Duration::from_secs(5);
 

@@ -60,7 +60,9 @@ pub(super) async fn start(nodes: usize) -> Running {
         endpoints.push(listener.local_addr().unwrap().to_string());
         let routes = Routes::new(TempsServer::new(Node(Arc::clone(&town))));
         let identity = identity.clone();
-        tokio::spawn(async move { serve(listener, &identity, routes, std::future::pending()).await });
+        tokio::spawn(async move {
+            serve(listener, &identity, Arc::default(), routes, std::future::pending()).await
+        });
     }
     Running { town, endpoints, token }
 }

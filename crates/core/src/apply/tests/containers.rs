@@ -153,6 +153,7 @@ fn what_a_machine_or_a_stranger_ended_is_no_crash() {
                 endpoint: None,
                 attempts: 0,
                 last_check: None,
+                log_tail: Vec::new(),
                 exit: Some(Exit { excused, error, ..Exit::default() }),
             },
         );

@@ -46,9 +46,11 @@ impl Cluster {
 
     fn sees(&mut self, node: u64, instance: InstanceId, seen: Seen) {
         let exit = (seen >= Seen::Exited).then(|| Exit { asked: true, ..Exit::default() });
-        let sight =
-            Observation::Instance { instance, seen, endpoint: None, attempts: 1, last_check: None, exit };
-        self.told(node, sight);
+        let (endpoint, last_check, log_tail) = (None, None, Vec::new());
+        self.told(
+            node,
+            Observation::Instance { instance, seen, endpoint, attempts: 1, last_check, log_tail, exit },
+        );
     }
 
     fn drain_of(&self, node: u64) -> Command {

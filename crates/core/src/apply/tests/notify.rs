@@ -271,6 +271,7 @@ fn a_rollback_is_told_with_its_reason_and_stays_whole_when_it_is_forgotten() {
             endpoint: None,
             attempts: 1,
             last_check: Some("connection refused".to_owned()),
+            log_tail: Vec::new(),
             exit: Some(exit),
         },
     );
@@ -305,6 +306,7 @@ fn a_rollback_is_told_with_its_reason_and_stays_whole_when_it_is_forgotten() {
             endpoint: None,
             attempts: 1,
             last_check: None,
+            log_tail: Vec::new(),
             exit: None,
         },
     );

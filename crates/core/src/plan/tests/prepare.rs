@@ -55,6 +55,7 @@ impl Cluster {
                 endpoint: None,
                 attempts: 0,
                 last_check: None,
+                log_tail: Vec::new(),
                 exit: Some(exit),
             },
         );

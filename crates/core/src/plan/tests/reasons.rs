@@ -17,9 +17,11 @@ impl Cluster {
         let (instance, node) = (InstanceId(id), self.state.instances[&InstanceId(id)].node);
         let exit = Some(Exit { code: Some(1), ..Exit::default() });
         let seen = Seen::Exited;
-        let sight =
-            Observation::Instance { instance, seen, endpoint: None, attempts: 0, last_check: None, exit };
-        self.see(node, sight);
+        let (endpoint, last_check, log_tail) = (None, None, Vec::new());
+        self.see(
+            node,
+            Observation::Instance { instance, seen, endpoint, attempts: 0, last_check, log_tail, exit },
+        );
     }
 
     fn scale(&mut self, to: u32) {

@@ -27,6 +27,7 @@ impl Cluster {
                 endpoint: None,
                 attempts: 0,
                 last_check: None,
+                log_tail: Vec::new(),
                 exit: Some(Exit { asked: true, code: Some(0), ..Exit::default() }),
             },
         );
