@@ -182,9 +182,10 @@ function listen() {
     heard = Date.now();
     lost.hidden = true;
   });
-  stream.addEventListener("here", () => {
+  stream.addEventListener("here", (event) => {
     heard = Date.now();
     pause = 500;
+    if (event.data !== strip.dataset.now) refresh();
   });
   stream.addEventListener("changed", () => {
     heard = Date.now();

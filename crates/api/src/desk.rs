@@ -60,6 +60,9 @@ pub struct Desk {
     pub door: Arc<Door>,
     /// What this node's edge counts; the default value until it has reported.
     pub edge: watch::Receiver<EdgeReport>,
+    /// Whether there was a quorum when the one request came that this desk answers, see [`Desk::asked`]; `None` for a
+    /// desk that answers all.
+    pub quorum: Option<bool>,
 }
 
 impl fmt::Debug for Desk {
@@ -90,14 +93,27 @@ pub(crate) struct AtHand {
 }
 
 impl Desk {
-    /// A state that reflects every acknowledged write.
+    /// A desk for one request that only reads, which asks the quorum once for all of it. Without one it answers all the
+    /// same, by what this node knows: who shows that must say so.
+    pub(crate) async fn asked(&self) -> Self {
+        let quorum = Some(self.at_hand().await.fresh);
+        Self { quorum, ..self.clone() }
+    }
+
+    /// A state that reflects every acknowledged write; see [`Desk::asked`] for the exception.
     pub(crate) async fn fresh(&self) -> Answer<Arc<ClusterState>> {
+        if self.quorum.is_some() {
+            return Ok(self.ledger.state());
+        }
         self.ledger.barrier().await.map_err(|e| unanswered(&e))?;
         Ok(self.ledger.state())
     }
 
     /// A fresh state where there is a quorum; otherwise, and soon, what this node knows.
     pub(crate) async fn at_hand(&self) -> AtHand {
+        if let Some(fresh) = self.quorum {
+            return AtHand { state: self.ledger.state(), fresh };
+        }
         let led = self.ledger.leadership().borrow().leader.is_some();
         let fresh =
             led && tokio::time::timeout(FRESH_WITHIN, self.ledger.barrier()).await.is_ok_and(|b| b.is_ok());

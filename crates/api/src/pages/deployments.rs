@@ -47,17 +47,19 @@ impl One {
     }
 }
 
-pub(super) async fn list(State(desk): State<Desk>, visitor: Visitor) -> Page {
+pub(super) async fn list(visitor: Visitor) -> Page {
+    let desk = &visitor.desk;
     let asked = ListDeploymentsRequest { limit: 100, ..ListDeploymentsRequest::default() };
-    let deployments = Operations::list_deployments(&desk, visitor.caller.clone(), asked).await?.deployments;
-    let frame = Frame::new(&desk, &visitor, "/deployments").await;
+    let deployments = Operations::list_deployments(desk, visitor.caller.clone(), asked).await?.deployments;
+    let frame = Frame::new(&visitor, "/deployments").await;
     show(&List { frame, deployments })
 }
 
-pub(super) async fn one(State(desk): State<Desk>, Path(number): Path<u64>, visitor: Visitor) -> Page {
+pub(super) async fn one(Path(number): Path<u64>, visitor: Visitor) -> Page {
+    let desk = &visitor.desk;
     let caller = || visitor.caller.clone();
-    let detail = Operations::get_deployment(&desk, caller(), GetDeploymentRequest { number }).await?;
-    let metrics = Operations::get_metrics(&desk, caller(), GetMetricsRequest { number }).await?;
+    let detail = Operations::get_deployment(desk, caller(), GetDeploymentRequest { number }).await?;
+    let metrics = Operations::get_metrics(desk, caller(), GetMetricsRequest { number }).await?;
     let d = detail.deployment.clone().ok_or_else(|| Status::internal("it has no head"))?;
     let now = temps_ledger::wall();
     let gantt = Gantt::of(&detail.events, &detail.instances, if d.ended { 0 } else { now });
@@ -71,9 +73,9 @@ pub(super) async fn one(State(desk): State<Desk>, Path(number): Path<u64>, visit
         ..GetHistoryRequest::default()
     };
     // A page without drawings is worth more than none.
-    let history = Operations::get_history(&desk, caller(), of).await.unwrap_or_default();
+    let history = Operations::get_history(desk, caller(), of).await.unwrap_or_default();
     let charts = Chart::of_deployment(&history, d.release, d.from_release);
-    let frame = Frame::new(&desk, &visitor, "/deployments").await;
+    let frame = Frame::new(&visitor, "/deployments").await;
     show(&One { frame, d, detail, metrics, gantt, charts })
 }
 

@@ -60,7 +60,8 @@ pub(super) struct Tag {
 
 impl Frame {
     /// `at`: the page that is shown, or the one above it.
-    pub(super) async fn new(desk: &Desk, visitor: &Visitor, at: &'static str) -> Self {
+    pub(super) async fn new(visitor: &Visitor, at: &'static str) -> Self {
+        let desk = &visitor.desk;
         let hand = desk.at_hand().await;
         let leadership = *desk.ledger.leadership().borrow();
         let state = hand.state;

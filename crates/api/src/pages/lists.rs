@@ -63,10 +63,11 @@ pub(super) struct Once<'a> {
     pub(super) back: &'a str,
 }
 
-pub(super) async fn domains(State(desk): State<Desk>, visitor: Visitor) -> Page {
+pub(super) async fn domains(visitor: Visitor) -> Page {
+    let desk = &visitor.desk;
     let asked = ListDomainsRequest::default();
-    let listed = Operations::list_domains(&desk, visitor.caller.clone(), asked).await?;
-    let frame = Frame::new(&desk, &visitor, "/domains").await;
+    let listed = Operations::list_domains(desk, visitor.caller.clone(), asked).await?;
+    let frame = Frame::new(&visitor, "/domains").await;
     show(&Domains { frame, domains: listed.domains, acme: listed.acme })
 }
 
@@ -110,10 +111,11 @@ pub(super) async fn change_domains(
     Ok(Redirect::to("/domains").into_response())
 }
 
-pub(super) async fn notifications(State(desk): State<Desk>, visitor: Visitor) -> Page {
+pub(super) async fn notifications(visitor: Visitor) -> Page {
+    let desk = &visitor.desk;
     let asked = ListNotificationsRequest {};
-    let listed = Operations::list_notifications(&desk, visitor.caller.clone(), asked).await?;
-    let frame = Frame::new(&desk, &visitor, "/notifications").await;
+    let listed = Operations::list_notifications(desk, visitor.caller.clone(), asked).await?;
+    let frame = Frame::new(&visitor, "/notifications").await;
     show(&Notifications { frame, notifications: listed.notifications })
 }
 
@@ -128,7 +130,7 @@ pub(super) async fn change_notifications(
         "add" => {
             let made = Operations::add_notification(&desk, caller, channel(&fields)?).await?;
             if !made.signing_secret.is_empty() {
-                let frame = Frame::new(&desk, &visitor, "/notifications").await;
+                let frame = Frame::new(&visitor, "/notifications").await;
                 let what = "The secret with which this webhook is signed";
                 return show(&Once { frame, what, secret: &made.signing_secret, back: "/notifications" });
             }
@@ -182,7 +184,7 @@ fn channel(fields: &Fields) -> Result<AddNotificationRequest, Sorry> {
 pub(super) async fn access(State(desk): State<Desk>, visitor: Visitor) -> Page {
     let people = Operations::list_people(&desk, visitor.caller.clone(), ListPeopleRequest {}).await?.people;
     let tokens = Operations::list_tokens(&desk, visitor.caller.clone(), ListTokensRequest {}).await?.tokens;
-    show(&Access { frame: Frame::new(&desk, &visitor, "/access").await, people, tokens })
+    show(&Access { frame: Frame::new(&visitor, "/access").await, people, tokens })
 }
 
 pub(super) async fn change_access(
@@ -234,7 +236,7 @@ pub(super) async fn change_access(
     match shown_once {
         (_, secret) if secret.is_empty() => Ok(Redirect::to("/access").into_response()),
         (what, secret) => {
-            let frame = Frame::new(&desk, &visitor, "/access").await;
+            let frame = Frame::new(&visitor, "/access").await;
             show(&Once { frame, what, secret: &secret, back: "/access" })
         }
     }
@@ -268,7 +270,7 @@ pub(super) async fn audit(State(desk): State<Desk>, visitor: Visitor) -> Page {
     let asked = ListAuditRequest { limit: 200, ..ListAuditRequest::default() };
     let mut entries = Operations::list_audit(&desk, visitor.caller.clone(), asked).await?.entries;
     entries.reverse();
-    show(&Audit { frame: Frame::new(&desk, &visitor, "/audit").await, entries })
+    show(&Audit { frame: Frame::new(&visitor, "/audit").await, entries })
 }
 
 fn nothing(action: &str) -> Page {

@@ -1,21 +1,25 @@
-//! The one stream of a page: it says that something has changed, and up to which index of the log.
+//! The one stream of a page: it says that something has changed, and up to which index of the log; in between, that it is
+//! still there, and whether anything can be changed.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{StreamExt, unfold};
 use http::HeaderMap;
 use serde::Deserialize;
+use temps_core::model::Index;
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::visitor::Visitor;
 use crate::desk::{Desk, Lines};
 
 /// How long changes are gathered: a page that is fetched anew more often shows nobody more.
 const GATHER: Duration = Duration::from_millis(400);
-/// How often it says that it is still there.
+/// How often it says that it is still there, and with what.
 const BEAT: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
@@ -36,25 +40,47 @@ pub(super) async fn live(
     let mut changes = desk.ledger.changes();
     // What has happened before counts as a change.
     changes.mark_changed();
-    let lines = unfold((changes, shown), |(mut changes, shown)| async move {
-        loop {
-            changes.changed().await.ok()?;
-            if *changes.borrow_and_update() > shown {
-                break;
-            }
-        }
-        tokio::time::sleep(GATHER).await;
-        let index = *changes.borrow_and_update();
-        let index_told = index.to_string();
-        Some((Ok(Event::default().event("changed").id(&index_told).data(index_told)), (changes, index)))
-    });
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let news = News { desk: desk.clone(), changes, beat, shown };
+    let lines = unfold(news, |mut news| async { Some((Ok(news.next().await?), news)) });
     let lines: Lines<Event> = Box::pin(lines);
     // Whoever is signed out gets the end of the stream, and then the page to sign in.
     let lines = desk.while_permitted(&visitor.caller, lines);
     let lines = lines.filter_map(|line| async { line.ok().map(Ok::<_, Infallible>) });
-    // Scripts hear nothing of comments, nor of events without data.
-    let beat = KeepAlive::new().interval(BEAT).event(Event::default().event("here").data("here"));
-    let mut response = Sse::new(lines).keep_alive(beat).into_response();
+    let mut response = Sse::new(lines).into_response();
     response.headers_mut().insert("x-accel-buffering", http::HeaderValue::from_static("no"));
     response
+}
+
+/// What one page is told.
+struct News {
+    desk: Desk,
+    changes: watch::Receiver<Index>,
+    beat: Interval,
+    shown: Index,
+}
+
+impl News {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            tokio::select! {
+                changed = self.changes.changed() => {
+                    changed.ok()?;
+                    if *self.changes.borrow_and_update() > self.shown {
+                        break;
+                    }
+                }
+                _ = self.beat.tick() => {
+                    // No entry of the log tells that there can be none. Scripts hear nothing of events without data.
+                    let quorum = self.desk.at_hand().await.fresh;
+                    return Some(Event::default().event("here").data(if quorum { "quorum" } else { "alone" }));
+                }
+            }
+        }
+        tokio::time::sleep(GATHER).await;
+        self.shown = *self.changes.borrow_and_update();
+        let told = self.shown.to_string();
+        Some(Event::default().event("changed").id(&told).data(told))
+    }
 }

@@ -1,7 +1,7 @@
 //! What applications and builds write, line by line.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use futures_util::stream::TryStreamExt;
 use serde::Deserialize;
 use temps_wire::proto::{BuildLogRequest, GetDeploymentRequest, LogLine, LogsRequest, StatusRequest};
@@ -9,7 +9,6 @@ use temps_wire::proto::{BuildLogRequest, GetDeploymentRequest, LogLine, LogsRequ
 use super::frame::Frame;
 use super::visitor::Visitor;
 use super::{Page, show, words};
-use crate::desk::Desk;
 use crate::operations::Operations;
 
 /// How many lines are shown unless asked otherwise, and at most.
@@ -93,14 +92,14 @@ fn last(lines: Vec<LogLine>, most: u32) -> Vec<Line> {
 }
 
 pub(super) async fn of_environment(
-    State(desk): State<Desk>,
     Path((project, environment)): Path<(String, String)>,
     Query(wish): Query<Wish>,
     visitor: Visitor,
 ) -> Page {
+    let desk = &visitor.desk;
     let caller = || visitor.caller.clone();
     let of = StatusRequest { project: project.clone(), environment: environment.clone() };
-    let status = Operations::status(&desk, caller(), of).await?;
+    let status = Operations::status(desk, caller(), of).await?;
     let processes = status.environments.into_iter().flat_map(|e| e.processes).map(|p| p.name).collect();
     let asked = LogsRequest {
         project: project.clone(),
@@ -109,19 +108,20 @@ pub(super) async fn of_environment(
         follow: false,
         tail: wish.tail(),
     };
-    let lines: Vec<LogLine> = Operations::logs(&desk, caller(), asked).await?.try_collect().await?;
+    let lines: Vec<LogLine> = Operations::logs(desk, caller(), asked).await?.try_collect().await?;
     // Each node gives that many.
     let lines = last(lines, wish.tail());
-    let frame = Frame::new(&desk, &visitor, "/").await;
+    let frame = Frame::new(&visitor, "/").await;
     show(&OfEnvironment { frame, project, environment, processes, wish, lines })
 }
 
-pub(super) async fn of_build(State(desk): State<Desk>, Path(number): Path<u64>, visitor: Visitor) -> Page {
+pub(super) async fn of_build(Path(number): Path<u64>, visitor: Visitor) -> Page {
+    let desk = &visitor.desk;
     let of = GetDeploymentRequest { number };
-    let deployment = Operations::get_deployment(&desk, visitor.caller.clone(), of).await?.deployment;
+    let deployment = Operations::get_deployment(desk, visitor.caller.clone(), of).await?.deployment;
     let has_ended = deployment.is_none_or(|deployment| deployment.ended);
     let asked = BuildLogRequest { deployment: number, follow: false, tail: LINES_MAX };
-    let lines = match Operations::build_log(&desk, visitor.caller.clone(), asked).await {
+    let lines = match Operations::build_log(desk, visitor.caller.clone(), asked).await {
         Ok(lines) => lines.try_collect::<Vec<_>>().await,
         Err(status) => Err(status),
     };
@@ -129,6 +129,6 @@ pub(super) async fn of_build(State(desk): State<Desk>, Path(number): Path<u64>, 
         Ok(lines) => (lines, String::new()),
         Err(status) => (Vec::new(), status.message().to_owned()),
     };
-    let frame = Frame::new(&desk, &visitor, "/deployments").await;
+    let frame = Frame::new(&visitor, "/deployments").await;
     show(&OfBuild { frame, number, lines: last(lines, LINES_MAX), has_ended, why })
 }

@@ -35,15 +35,17 @@ struct One {
     detail: NodeDetail,
 }
 
-pub(super) async fn list(State(desk): State<Desk>, visitor: Visitor) -> Page {
-    let nodes = Operations::list_nodes(&desk, visitor.caller.clone(), ListNodesRequest {}).await?.nodes;
-    show(&List { frame: Frame::new(&desk, &visitor, "/nodes").await, nodes })
+pub(super) async fn list(visitor: Visitor) -> Page {
+    let desk = &visitor.desk;
+    let nodes = Operations::list_nodes(desk, visitor.caller.clone(), ListNodesRequest {}).await?.nodes;
+    show(&List { frame: Frame::new(&visitor, "/nodes").await, nodes })
 }
 
-pub(super) async fn one(State(desk): State<Desk>, Path(node): Path<u64>, visitor: Visitor) -> Page {
-    let detail = Operations::get_node(&desk, visitor.caller.clone(), GetNodeRequest { node }).await?;
+pub(super) async fn one(Path(node): Path<u64>, visitor: Visitor) -> Page {
+    let desk = &visitor.desk;
+    let detail = Operations::get_node(desk, visitor.caller.clone(), GetNodeRequest { node }).await?;
     let node = detail.node.clone().ok_or_else(|| Status::internal("it has no head"))?;
-    show(&One { frame: Frame::new(&desk, &visitor, "/nodes").await, node, detail })
+    show(&One { frame: Frame::new(&visitor, "/nodes").await, node, detail })
 }
 
 /// A token with which one machine joins, and how it is used.
@@ -53,7 +55,7 @@ pub(super) async fn join(State(desk): State<Desk>, posted: Posted) -> Page {
     let here = desk.ledger.state().nodes.get(&desk.ledger.node()).map(|node| node.control.clone());
     let secret = format!("temps server --join {} --token {}", here.unwrap_or_default(), made.token);
     let what = "On the new machine, within an hour, with its own --data-dir and --config";
-    let frame = Frame::new(&desk, &posted.visitor, "/nodes").await;
+    let frame = Frame::new(&posted.visitor, "/nodes").await;
     show(&Once { frame, what, secret: &secret, back: "/nodes" })
 }
 

@@ -36,6 +36,9 @@ use sorry::Sorry;
 #[folder = "assets/"]
 struct Assets;
 
+/// Where a page hears what changes.
+const LIVE: &str = "/live";
+
 /// A page, or why there is none.
 type Page = Result<Response, Sorry>;
 
@@ -65,7 +68,7 @@ pub(crate) fn routes(desk: &Desk) -> Router<Desk> {
         .route("/sign-in", get(sign::form).post(sign::sign_in))
         .route("/sign-out", post(sign::sign_out))
         .route("/code", get(sign::code_form).post(sign::redeem))
-        .route("/live", get(live::live))
+        .route(LIVE, get(live::live))
         .route("/health", get(|| async { "ok\n" }))
         .route("/static/{file}", get(asset))
         .layer(axum::middleware::from_fn_with_state(desk.clone(), guarded))

@@ -66,10 +66,11 @@ impl One {
     }
 }
 
-pub(super) async fn all(State(desk): State<Desk>, visitor: Visitor) -> Page {
-    let status = Operations::status(&desk, visitor.caller.clone(), StatusRequest::default()).await?;
+pub(super) async fn all(visitor: Visitor) -> Page {
+    let desk = &visitor.desk;
+    let status = Operations::status(desk, visitor.caller.clone(), StatusRequest::default()).await?;
     let environments = status.environments;
-    let listed = Operations::list_projects(&desk, visitor.caller.clone(), ListProjectsRequest {}).await;
+    let listed = Operations::list_projects(desk, visitor.caller.clone(), ListProjectsRequest {}).await;
     let mut empty = match listed {
         Ok(listed) => listed.names,
         // Without a quorum what runs is worth showing all the same.
@@ -77,24 +78,24 @@ pub(super) async fn all(State(desk): State<Desk>, visitor: Visitor) -> Page {
         Err(status) => return Err(status.into()),
     };
     empty.retain(|name| environments.iter().all(|e| e.project != *name));
-    let frame = Frame::new(&desk, &visitor, "/").await;
+    let frame = Frame::new(&visitor, "/").await;
     show(&All { frame, environments, empty })
 }
 
 pub(super) async fn one(
-    State(desk): State<Desk>,
     Path((project, environment)): Path<(String, String)>,
     Query(wish): Query<Wish>,
     visitor: Visitor,
 ) -> Page {
+    let desk = &visitor.desk;
     let caller = || visitor.caller.clone();
     let of = StatusRequest { project: project.clone(), environment: environment.clone() };
-    let e = Operations::status(&desk, caller(), of).await?.environments.into_iter().next();
+    let e = Operations::status(desk, caller(), of).await?.environments.into_iter().next();
     let e = e.ok_or_else(|| {
         Status::not_found(format!("there is no environment {environment:?} of {project:?}"))
     })?;
     let of = ListDeploymentsRequest { project: project.clone(), environment: environment.clone(), limit: 20 };
-    let deployments = Operations::list_deployments(&desk, caller(), of).await?.deployments;
+    let deployments = Operations::list_deployments(desk, caller(), of).await?.deployments;
     let span = SPANS.iter().find(|(span, _)| wish.since == Some(*span)).unwrap_or(&SPANS[0]).0;
     let of = GetHistoryRequest {
         project: project.clone(),
@@ -102,17 +103,17 @@ pub(super) async fn one(
         since_ms: span,
         ..GetHistoryRequest::default()
     };
-    let history = Operations::get_history(&desk, caller(), of).await?;
+    let history = Operations::get_history(desk, caller(), of).await?;
     let (charts, total) = (Chart::of_environment(&history), history.total.unwrap_or_default());
     let of = GetSettingsRequest { project: project.clone(), environment: environment.clone() };
-    let settings = Operations::get_settings(&desk, caller(), of).await?;
+    let settings = Operations::get_settings(desk, caller(), of).await?;
     let of = ListVariablesRequest { project, environment, values: false };
-    let variables = Operations::list_variables(&desk, caller(), of).await?.variables.into_keys().collect();
+    let variables = Operations::list_variables(desk, caller(), of).await?.variables.into_keys().collect();
     let mut map = BTreeMap::<String, Vec<Instance>>::new();
     for instance in &e.instances {
         map.entry(instance.node.clone()).or_default().push(instance.clone());
     }
-    let frame = Frame::new(&desk, &visitor, "/").await;
+    let frame = Frame::new(&visitor, "/").await;
     show(&One { frame, e, map, deployments, variables, settings, span, charts, total })
 }
 

@@ -31,6 +31,8 @@ const FORM_MAX: usize = 256 << 10;
 /// Somebody who is signed in.
 #[derive(Clone)]
 pub(super) struct Visitor {
+    /// Where what a page shows is read: see [`Desk::asked`].
+    pub(super) desk: Desk,
     pub(super) caller: Caller,
     /// The word that forms carry.
     pub(super) word: String,
@@ -43,10 +45,12 @@ impl FromRequestParts<Desk> for Visitor {
 
     async fn from_request_parts(head: &mut Parts, desk: &Desk) -> Result<Self, Response> {
         let index = desk.ledger.state().index;
+        let desk = desk.asked().await;
         let found = match secret(&head.headers) {
             Some(secret) => {
                 let word = word(&secret);
-                sessions::session(desk, &secret, address(head)).await.map(|caller| Self {
+                sessions::session(&desk, &secret, address(head)).await.map(|caller| Self {
+                    desk,
                     caller,
                     word,
                     index,
@@ -55,6 +59,10 @@ impl FromRequestParts<Desk> for Visitor {
             None => None,
         };
         found.ok_or_else(|| {
+            if head.uri.path() == super::LIVE {
+                // So a stream is told that there is nothing more to come; the page looks why.
+                return StatusCode::NO_CONTENT.into_response();
+            }
             // What was to be done is not done again by signing in.
             let path = head.uri.path_and_query().filter(|_| head.method == Method::GET);
             let path = path.map_or("/", |path| path.as_str());
@@ -77,7 +85,8 @@ impl FromRequest<Desk> for Posted {
         let (mut head, body) = request.into_parts();
         // Whoever was signed out, disabled or given less by any node changes nothing here.
         desk.fresh().await.map_err(|status| Sorry(status).into_response())?;
-        let mut visitor = Visitor::from_request_parts(&mut head, desk).await?;
+        let asked = Desk { quorum: Some(true), ..desk.clone() };
+        let mut visitor = Visitor::from_request_parts(&mut head, &asked).await?;
         let fields = Fields::read(&head, body).await.map_err(Sorry::into_response)?;
         let shown = hex::encode(Sha256::digest(fields.get("word")));
         if same_hash(&shown, &hex::encode(Sha256::digest(&visitor.word))) {

@@ -164,6 +164,7 @@ impl Running {
             door: Arc::default(),
             past: diary.clone(),
             edge: edge.subscribe(),
+            quorum: None,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let (own, served) = (identity.clone(), desk.clone());

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::BodyExt;
@@ -88,14 +90,13 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 async fn nobody_sees_a_page_who_has_not_signed_in() {
     let cluster = Cluster::start(1).await;
     let stranger = Browser { cluster: &cluster, cookie: "__Host-temps=nonsense".to_owned() };
-    for path in
-        ["/", "/deployments", "/deployments/7", "/nodes", "/access", "/audit", "/notifications", "/live"]
-    {
+    for path in ["/", "/deployments", "/deployments/7", "/nodes", "/access", "/audit", "/notifications"] {
         let answered = stranger.get(path).await;
         let to = format!("/sign-in?{}", serde_urlencoded::to_string([("next", path)]).unwrap());
         assert_eq!((answered.status, header(&answered.headers, "location")), (303, to.as_str()));
         assert!(answered.text.is_empty());
     }
+    assert_eq!(stranger.get("/live").await.status, 204);
     let wrong = [("name", "anna".to_owned()), ("password", "not the right one".to_owned())];
     let answered = stranger.post("/sign-in", &wrong, &[]).await;
     assert_eq!(answered.status, 401);
@@ -288,5 +289,39 @@ async fn whoever_shows_something_old_is_told_at_once_on_any_node() {
         assert_eq!(old, format!("event: changed\nid: {index}\ndata: {index}\n\n"));
     }
     // Nothing is new: it only says that it is there.
-    assert_eq!(browser.listen(1, index).await, "event: here\ndata: here\n\n");
+    assert_eq!(browser.listen(1, index).await, "event: here\ndata: quorum\n\n");
+}
+
+#[tokio::test]
+async fn without_a_quorum_pages_are_shown_and_say_so_and_change_nothing() {
+    let cluster = Cluster::start(1).await;
+    deploy(&cluster.client(), "v1").await;
+    let browser = Browser::sign_in(&cluster).await;
+    let word = browser.word("/projects/shop/production").await;
+    cluster.nodes[0].seat.cut();
+    let began = Instant::now();
+    for path in [
+        "/",
+        "/projects/shop/production",
+        "/projects/shop/production/logs",
+        "/deployments",
+        "/deployments/1",
+        "/nodes",
+        "/nodes/1",
+        "/domains",
+        "/notifications",
+    ] {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.text);
+        assert!(page.text.contains("No quorum: what is shown may be old"), "{path}: {}", page.text);
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // Who may see these may have changed where there is a quorum.
+    for path in ["/access", "/audit"] {
+        assert_eq!(browser.get(path).await.status, 503, "{path}");
+    }
+    let fields = [("word", word), ("instances.web", "4".to_owned())];
+    let refused = browser.post("/projects/shop/production/scale", &fields, &[]).await;
+    assert!(refused.status == 503 && refused.text.contains("no quorum"), "{}", refused.text);
+    assert_eq!(browser.listen(0, cluster.log.state().index).await, "event: here\ndata: alone\n\n");
 }

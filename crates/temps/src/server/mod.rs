@@ -251,6 +251,7 @@ impl Node {
             past: Arc::new(PastShelf::new(Arc::clone(&history))),
             door: Arc::default(),
             edge: link.reports(),
+            quorum: None,
         });
 
         let mut parts = JoinSet::new();
