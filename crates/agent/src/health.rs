@@ -155,11 +155,17 @@ impl Patient {
         self.runtime.trouble().await.is_none().then_some(answer)
     }
 
-    /// As far as it can be read in a moment: a check must not wait for a log.
+    /// What can be read of it in a moment, as a report must not wait for a log.
     async fn log_tail(&self) -> Vec<String> {
-        let lines = self.runtime.lines(self.work.instance.id, TAIL, Until::Now);
-        let lines = lines.take(TAIL).map_ok(|line| printable(&line.bytes)).try_collect();
-        tokio::time::timeout(LOG_WAIT, lines).await.map_or_else(|_| Vec::new(), Result::unwrap_or_default)
+        let mut tail = Vec::new();
+        let mut lines = self.runtime.lines(self.work.instance.id, TAIL, Until::Now).take(TAIL);
+        let all = async {
+            while let Ok(Some(line)) = lines.try_next().await {
+                tail.push(printable(&line.bytes));
+            }
+        };
+        let _ = tokio::time::timeout(LOG_WAIT, all).await;
+        tail
     }
 
     fn age(&self, since: Instant, at: Instant) -> Millis {

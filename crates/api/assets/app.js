@@ -11,6 +11,7 @@ const others = JSON.parse(document.body.dataset.nodes || "[]");
 const SILENCE = 6000;
 // Another node may need so long to answer before one more is tried.
 const JUMP = 15000;
+let held = false;
 let fetching = false;
 let again = false;
 let fetched = Date.now();
@@ -80,6 +81,18 @@ function become(shown, fresh) {
     if (key === null) plain.push(child);
     else if (!keyed.has(key)) keyed.set(key, child);
   }
+  // What goes, goes first, with the blank behind it: what stays then keeps its place, and the focus in it.
+  const wants = new Set([...fresh.childNodes].map(keyOf));
+  for (const [key, child] of keyed) {
+    if (wants.has(key) || isBusy(child)) continue;
+    const blank = child.nextSibling;
+    keyed.delete(key);
+    child.remove();
+    if (blank && plain.includes(blank) && blank.nodeType === Node.TEXT_NODE && !blank.data.trim()) {
+      plain.splice(plain.indexOf(blank), 1);
+      blank.remove();
+    }
+  }
   let at = shown.firstChild;
   for (const wanted of [...fresh.childNodes]) {
     const key = keyOf(wanted);
@@ -108,6 +121,13 @@ function removed(node) {
   return next;
 }
 
+// Whoever reads further up in a log, marks something to copy it, or has asked for it, is not disturbed.
+function isHeld() {
+  const log = main.querySelector(".lines");
+  const isMarking = !getSelection().isCollapsed && main.contains(getSelection().anchorNode);
+  return held || isMarking || (log && log.scrollHeight - log.scrollTop - log.clientHeight >= 40);
+}
+
 async function refresh() {
   if (fetching) {
     again = true;
@@ -124,7 +144,7 @@ async function refresh() {
     localise(page);
     const log = main.querySelector(".lines");
     const atEnd = log && log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-    become(main, page.querySelector("main"));
+    if (!isHeld()) become(main, page.querySelector("main"));
     become(strip, page.querySelector(".strip"));
     if (atEnd) log.scrollTop = log.scrollHeight;
     old.hidden = true;
@@ -185,7 +205,8 @@ function listen() {
   stream.addEventListener("here", (event) => {
     heard = Date.now();
     pause = 500;
-    if (event.data !== strip.dataset.now) refresh();
+    // A page that cannot be had now is tried again anyway.
+    if (event.data !== strip.dataset.now && old.hidden) refresh();
   });
   stream.addEventListener("changed", () => {
     heard = Date.now();
@@ -203,8 +224,15 @@ function poll() {
 localise(document);
 document.addEventListener("submit", (event) => {
   const button = event.submitter;
-  if (!button?.classList.contains("danger")) return;
-  if (!confirm(`${button.getAttribute("aria-label") || button.textContent.trim()}?`)) event.preventDefault();
+  // Without scripts the server asks.
+  if (button?.name !== "ask") return;
+  if (confirm(`${button.value}?`)) {
+    button.removeAttribute("name");
+    const asked = () => (button.name = "ask");
+    setTimeout(asked);
+  } else {
+    event.preventDefault();
+  }
 });
 if (main.dataset.live !== undefined) {
   document.addEventListener("input", (event) => {
@@ -213,6 +241,13 @@ if (main.dataset.live !== undefined) {
   });
   const log = main.querySelector(".lines");
   if (log) log.scrollTop = log.scrollHeight;
+  const hold = document.querySelector("#hold");
+  hold.hidden = false;
+  hold.addEventListener("click", () => {
+    held = !held;
+    hold.setAttribute("aria-pressed", String(held));
+    if (!held) refresh();
+  });
   listen();
   window.addEventListener("pagehide", () => stream.close());
   // A page that comes back from where it was put aside.

@@ -7,7 +7,7 @@ use temps_core::command::Command;
 use temps_core::domains::{self, Origin, is_certifiable};
 use temps_core::host;
 use temps_core::model::{
-    Acme, Certificate, CertificateFrom, CertificateId, CertificateOrder, ClusterState, EnvironmentId,
+    Acme, Certificate, CertificateFrom, CertificateId, CertificateOrder, ClusterState, EnvironmentId, Role,
 };
 use temps_ledger::{Proposal, wall};
 use temps_wire::certificate::{Read, read};
@@ -21,6 +21,7 @@ use tonic::Status;
 
 use crate::caller::Caller;
 use crate::desk::{Answer, Desk};
+use crate::permit::Scope;
 use crate::refusal::{refused, unanswered};
 use crate::{limits, reach, views};
 
@@ -38,6 +39,9 @@ pub(crate) async fn add(desk: &Desk, caller: Caller, request: AddDomainRequest) 
         ("", "") => None,
         (certificate, key) => Some(certified(desk, &name, certificate, key)?),
     };
+    if let Some(given) = &given {
+        covers_nothing_else(desk, &caller, &name, given)?;
+    }
     let command =
         Command::AddDomain { project: request.project, environment: request.environment, name: name.clone() };
     let changed = change(desk, &caller, command).await?;
@@ -173,6 +177,21 @@ fn normal(name: &str) -> Answer<String> {
 }
 
 /// What a person gave, checked, with a sealed key.
+/// A certificate is shown for every name in it, at the dashboard, too: whoever gives one must have a say in all.
+fn covers_nothing_else(desk: &Desk, caller: &Caller, name: &str, given: &Certificate) -> Answer<()> {
+    let is_strange = |other: &str| {
+        other != name
+            && desk.permit(caller, Role::Deployer, Scope::Domain(other), "giving a certificate").is_err()
+    };
+    match given.names.iter().find(|other| is_strange(other)) {
+        None => Ok(()),
+        Some(other) => Err(Status::permission_denied(format!(
+            "the certificate is for {other}, too, and that is no domain of yours: add that name first, give a \
+             certificate for {name} alone, or have somebody do it whose role is for everything"
+        ))),
+    }
+}
+
 fn certified(desk: &Desk, name: &str, chain: &str, key: &str) -> Answer<Certificate> {
     limits::pem("the certificate", chain, PEM_MAX)?;
     limits::pem("the key", key, PEM_MAX)?;

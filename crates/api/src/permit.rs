@@ -9,13 +9,14 @@ use std::time::Duration;
 use futures_util::stream::{StreamExt, unfold};
 use temps_core::host;
 use temps_core::model::{ClusterState, DeploymentId, Grant, InstanceId, Role};
+use tokio::time::MissedTickBehavior;
 use tonic::Status;
 
 use crate::caller::Caller;
 use crate::desk::{Answer, Desk, Lines};
 
 /// How often somebody who follows a stream is looked at where nothing happens: time alone ends tokens.
-const LOOK: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What a request is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,20 +122,24 @@ impl Desk {
 
     /// A stream that ends with an error once the caller is not known any more, or may do something else.
     pub(crate) fn while_permitted<T: Send + 'static>(&self, caller: &Caller, lines: Lines<T>) -> Lines<T> {
-        let follower = (Some(lines), self.ledger.changes(), self.clone(), caller.clone());
-        unfold(follower, |(lines, mut changes, desk, caller)| async move {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let follower = (Some(lines), self.ledger.changes(), look, self.clone(), caller.clone());
+        unfold(follower, |(lines, mut changes, mut look, desk, caller)| async move {
             let mut lines = lines?;
             loop {
-                // What changes comes first: a stream that never pauses ends, too.
+                // What changes and ends comes first: a stream that never pauses ends, too.
                 tokio::select! {
                     biased;
                     Ok(()) = changes.changed() => {}
-                    line = lines.next() => return line.map(|line| (line, (Some(lines), changes, desk, caller))),
-                    () = tokio::time::sleep(LOOK) => {}
+                    _ = look.tick() => {}
+                    line = lines.next() => {
+                        return line.map(|line| (line, (Some(lines), changes, look, desk, caller)));
+                    }
                 }
                 if !desk.still_knows(&caller) {
                     let ended = Status::unauthenticated("the right to see this was taken or has ended");
-                    return Some((Err(ended), (None, changes, desk, caller)));
+                    return Some((Err(ended), (None, changes, look, desk, caller)));
                 }
             }
         })

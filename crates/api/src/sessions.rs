@@ -53,11 +53,16 @@ pub async fn sign_in(
     Ok(secret)
 }
 
+/// Whether a secret is of this cluster: nobody is asked about others.
+pub(crate) fn is_ours(desk: &Desk, secret: &SessionSecret) -> bool {
+    desk.identity.ca_fingerprint().is_ok_and(|cluster| cluster == secret.fingerprint())
+}
+
 /// Whoever is signed in with this secret. What they may do is checked by each operation.
 ///
 /// `None` where the session is unknown or has ended.
 pub async fn session(desk: &Desk, secret: &SessionSecret, from: Option<IpAddr>) -> Option<Caller> {
-    if desk.identity.ca_fingerprint().ok()? != secret.fingerprint() {
+    if !is_ours(desk, secret) {
         return None;
     }
     let state = desk.at_hand().await.state;

@@ -47,13 +47,19 @@ pub(crate) async fn get(desk: &Desk, _: Caller, request: GetSettingsRequest) -> 
     let release = state.release(environment.current);
     let given = release.map(Release::given).unwrap_or_default();
     let settings: Vec<_> =
-        Setting::ALL.iter().map(|setting| shown(*setting, environment, release, &given)).collect();
+        Setting::ALL.iter().map(|s| shown(*s, environment.settings.0.get(s), release, &given)).collect();
     Ok(GetSettingsResponse {
         pending: release.is_some() && settings.iter().any(|shown| shown.next != shown.running),
         settings,
         release: release.map(|release| release.id.0),
         deployment: brought(&state, environment).map(|id| id.0),
     })
+}
+
+/// Those of an environment that comes to be with the first thing that is set in it.
+pub(crate) fn none() -> GetSettingsResponse {
+    let all = Setting::ALL.iter().map(|setting| shown(*setting, None, None, &Spec::default()));
+    GetSettingsResponse { settings: all.collect(), ..GetSettingsResponse::default() }
 }
 
 pub(crate) async fn redeploy(desk: &Desk, caller: Caller, request: RedeployRequest) -> Answer<Accepted> {
@@ -94,14 +100,8 @@ fn brought(state: &ClusterState, environment: &Environment) -> Option<Deployment
 }
 
 /// `given`: what the file of the release that runs says; the defaults where nothing runs.
-fn shown(
-    setting: Setting,
-    environment: &Environment,
-    release: Option<&Release>,
-    given: &Spec,
-) -> proto::Setting {
+fn shown(setting: Setting, set: Option<&Value>, release: Option<&Release>, given: &Spec) -> proto::Setting {
     let write = |value: &Value| setting.write(value);
-    let set = environment.settings.0.get(&setting);
     let (file, default) = (setting.of(given), setting.default_value());
     let origin = match set {
         Some(_) => "cluster",

@@ -72,25 +72,6 @@ impl From<Code> for ExitCode {
     }
 }
 
-/// The phase that has this word.
-#[must_use]
-pub(crate) fn phase_of(word: &str) -> Option<Phase> {
-    const ALL: [Phase; 11] = [
-        Phase::Queued,
-        Phase::Building,
-        Phase::Releasing,
-        Phase::Stepping,
-        Phase::Watching,
-        Phase::Reverting,
-        Phase::Succeeded,
-        Phase::RolledBack,
-        Phase::Failed,
-        Phase::Cancelled,
-        Phase::Superseded,
-    ];
-    ALL.into_iter().find(|phase| phase.word() == word)
-}
-
 /// Why a command ends early, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -146,7 +127,7 @@ impl From<std::io::Error> for Failure {
 mod tests {
     use temps_core::model::Phase;
 
-    use super::{Code, phase_of};
+    use super::Code;
 
     #[test]
     fn phases_map_to_exit_codes() {
@@ -163,10 +144,10 @@ mod tests {
             ("cancelled", Some(3)),
             ("superseded", Some(6)),
         ] {
-            let phase = phase_of(word).unwrap();
+            let phase = Phase::named(word).unwrap();
             assert_eq!(Code::of_phase(phase).map(Code::number), code, "{word}");
         }
-        assert_eq!(phase_of("paused"), None);
+        assert_eq!(Phase::named("paused"), None);
         assert_eq!(Code::of_phase(Phase::Succeeded), Some(Code::Live));
     }
 

@@ -1,11 +1,12 @@
 //! How nodes and people talk: generated messages, certificates, TLS, tokens, a server and clients.
 //!
-//! What the messages mean is not known here, and neither is who may ask for what.
+//! What the messages mean is not known here, but for how a failed deployment is told; neither is who may ask for what.
 
 pub mod certificate;
 pub mod client;
 pub mod codec;
 mod connect;
+pub mod failure;
 pub mod files;
 pub mod identity;
 pub mod peers;

@@ -1,13 +1,13 @@
 //! Deploying an image by its name, for whoever has no command line at hand.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Redirect};
 use temps_core::model::{NodeId, ProcessSpec, Role, Source, Spec};
 use temps_wire::codec;
 use temps_wire::proto::{DeployRequest, ResolveImageRequest};
 use tonic::Status;
 
 use super::Page;
+use super::deployments::told;
 use super::visitor::Posted;
 use crate::desk::{Answer, Desk};
 use crate::http::deploy::current;
@@ -33,10 +33,10 @@ pub(super) async fn deploy(State(desk): State<Desk>, posted: Posted) -> Page {
         spec: codec::encode(&spec(&desk, &project, &environment, port)?).into(),
         project,
         environment,
-        supersede: false,
+        supersede: fields.is_set("supersede"),
     };
     let accepted = Operations::deploy(&desk, caller, asked).await?;
-    Ok(Redirect::to(&format!("/deployments/{}", accepted.deployment)).into_response())
+    Ok(told(&accepted))
 }
 
 fn spec(desk: &Desk, project: &str, environment: &str, port: Option<u16>) -> Answer<Spec> {

@@ -65,6 +65,7 @@ impl News {
     async fn next(&mut self) -> Option<Event> {
         loop {
             tokio::select! {
+                biased;
                 changed = self.changes.changed() => {
                     changed.ok()?;
                     if *self.changes.borrow_and_update() > self.shown {

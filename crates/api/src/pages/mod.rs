@@ -4,6 +4,7 @@
 //! so a page never shows what the API would not. Nothing that an application or a stranger wrote is anything but text:
 //! templates escape it, and the policy allows no script and no style but our two files.
 
+mod ask;
 mod chart;
 mod deployments;
 mod frame;
@@ -25,9 +26,10 @@ use axum::extract::{Path, Request, State};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, Method, StatusCode};
-use tonic::Status;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERER};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use serde::Deserialize;
+use tonic::{Code, Status};
 
 use crate::desk::Desk;
 use sorry::Sorry;
@@ -42,6 +44,26 @@ const LIVE: &str = "/live";
 /// A page, or why there is none.
 type Page = Result<Response, Sorry>;
 
+/// What a page says of the button that led to it.
+#[derive(Deserialize)]
+struct Note {
+    note: Option<String>,
+}
+
+impl Note {
+    /// Where a page says that nothing had to be done.
+    fn unchanged(path: &str) -> String {
+        format!("{path}?note=unchanged")
+    }
+
+    fn text(&self) -> &'static str {
+        match self.note.as_deref() {
+            Some("unchanged") => "It was so already, so nothing was changed.",
+            Some(_) | None => "",
+        }
+    }
+}
+
 /// Everything that people look at.
 pub(crate) fn routes(desk: &Desk) -> Router<Desk> {
     Router::new()
@@ -54,6 +76,7 @@ pub(crate) fn routes(desk: &Desk) -> Router<Desk> {
         .route("/deployments/{number}", get(deployments::one))
         .route("/deployments/{number}/log", get(logs::of_build))
         .route("/deployments/{number}/{action}", post(deployments::act))
+        .route("/instances/{number}", get(deployments::why))
         .route("/nodes", get(machines::list))
         .route("/nodes/join", post(machines::join))
         .route("/nodes/{node}", get(machines::one))
@@ -90,12 +113,30 @@ fn show(page: &impl Template) -> Page {
     Ok(Html(text).into_response())
 }
 
+/// The page from which somebody came, as far as that is known; the first one otherwise. It stays on this node.
+fn back(headers: &HeaderMap) -> String {
+    let from = headers.get(REFERER).and_then(|from| from.to_str().ok()?.parse::<Uri>().ok());
+    let path = from.and_then(|from| Some(from.path_and_query()?.as_str().to_owned()));
+    path.map_or_else(|| "/".to_owned(), |path| visitor::inside(&path).to_owned())
+}
+
 /// What no page may do, whatever is in it. A page asks other nodes whether they answer, and nobody else; where those are
 /// is told to who has signed in.
 async fn guarded(State(desk): State<Desk>, request: Request, next: Next) -> Response {
     let is_read = request.method() == Method::GET;
+    let back = back(request.headers());
     let is_door = matches!(request.uri().path(), "/sign-in" | "/code" | "/health");
     let mut response = next.run(request).await;
+    if let Some(sorry) = response.extensions().get::<Sorry>() {
+        let is_missing = matches!(sorry.0.code(), Code::NotFound | Code::PermissionDenied);
+        response = if is_read && is_missing && !desk.at_hand().await.fresh {
+            // It may be there by now where there is a quorum.
+            let why = format!("no quorum, and this node does not know better: {}", sorry.0.message());
+            Sorry(Status::unavailable(why)).page(&back)
+        } else {
+            sorry.page(&back)
+        };
+    }
     let mut policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
         form-action 'self'; frame-ancestors 'none'; base-uri 'none'; connect-src 'self'"
         .to_owned();

@@ -8,19 +8,21 @@ use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
 use temps_wire::proto::{
     CreateProjectRequest, Deployment, EnvironmentStatus, GetHistoryRequest, GetSettingsRequest,
-    GetSettingsResponse, HistoryTraffic, Instance, ListDeploymentsRequest, ListProjectsRequest,
-    ListVariablesRequest, Maintenance, RollbackRequest, ScaleRequest, SetMaintenanceRequest,
-    SetSettingsRequest, SetVariablesRequest, StatusRequest,
+    GetSettingsResponse, HistoryMissing, HistoryTraffic, Instance, ListDeploymentsRequest,
+    ListProjectsRequest, ListVariablesRequest, Maintenance, RollbackRequest, ScaleRequest,
+    SetMaintenanceRequest, SetSettingsRequest, SetVariablesRequest, StatusRequest,
 };
 use tonic::{Code, Status};
 
 use super::chart::{self, Chart};
+use super::deployments::told;
 use super::frame::Frame;
 use super::visitor::{Fields, Posted, Visitor};
-use super::{Page, show, words};
+use super::{Note, Page, show, words};
 use crate::caller::Caller;
 use crate::desk::{Answer, Desk};
 use crate::operations::Operations;
+use crate::{limits, settings};
 
 #[derive(Template)]
 #[template(path = "projects.html")]
@@ -45,7 +47,16 @@ struct One {
     span: u64,
     charts: Vec<Chart>,
     total: HistoryTraffic,
+    /// Nodes whose part is not in them.
+    missing: Vec<HistoryMissing>,
+    note: &'static str,
 }
+
+/// How many deployments an environment shows.
+const LISTED: u32 = 20;
+
+/// After how many seconds clients are asked to try again in a maintenance, as the command line does.
+const RETRY_AFTER: u32 = 60;
 
 /// How far back charts go, with their names; in milliseconds.
 const SPANS: [(u64, &str); 4] =
@@ -64,19 +75,24 @@ impl One {
     fn failed(&self) -> u64 {
         chart::failed(&self.total)
     }
+
+    /// Whether there may be older deployments.
+    fn has_older(&self) -> bool {
+        self.deployments.len() >= LISTED as usize
+    }
+
+    /// Whether there is something to go back to.
+    fn goes_back(&self) -> bool {
+        self.deployments.iter().any(|d| d.rollback_target)
+    }
 }
 
 pub(super) async fn all(visitor: Visitor) -> Page {
     let desk = &visitor.desk;
     let status = Operations::status(desk, visitor.caller.clone(), StatusRequest::default()).await?;
     let environments = status.environments;
-    let listed = Operations::list_projects(desk, visitor.caller.clone(), ListProjectsRequest {}).await;
-    let mut empty = match listed {
-        Ok(listed) => listed.names,
-        // Without a quorum what runs is worth showing all the same.
-        Err(status) if status.code() == Code::Unavailable => Vec::new(),
-        Err(status) => return Err(status.into()),
-    };
+    let mut empty =
+        Operations::list_projects(desk, visitor.caller.clone(), ListProjectsRequest {}).await?.names;
     empty.retain(|name| environments.iter().all(|e| e.project != *name));
     let frame = Frame::new(&visitor, "/").await;
     show(&All { frame, environments, empty })
@@ -85,16 +101,23 @@ pub(super) async fn all(visitor: Visitor) -> Page {
 pub(super) async fn one(
     Path((project, environment)): Path<(String, String)>,
     Query(wish): Query<Wish>,
+    Query(note): Query<Note>,
     visitor: Visitor,
 ) -> Page {
     let desk = &visitor.desk;
     let caller = || visitor.caller.clone();
+    let note = note.text();
     let of = StatusRequest { project: project.clone(), environment: environment.clone() };
-    let e = Operations::status(desk, caller(), of).await?.environments.into_iter().next();
-    let e = e.ok_or_else(|| {
-        Status::not_found(format!("there is no environment {environment:?} of {project:?}"))
-    })?;
-    let of = ListDeploymentsRequest { project: project.clone(), environment: environment.clone(), limit: 20 };
+    let e = match Operations::status(desk, caller(), of).await {
+        Ok(status) => status.environments.into_iter().next(),
+        Err(status) if status.code() == Code::NotFound => None,
+        Err(status) => return Err(status.into()),
+    };
+    let Some(e) = e else {
+        return not_yet(&visitor, project, environment, note).await;
+    };
+    let of =
+        ListDeploymentsRequest { project: project.clone(), environment: environment.clone(), limit: LISTED };
     let deployments = Operations::list_deployments(desk, caller(), of).await?.deployments;
     let span = SPANS.iter().find(|(span, _)| wish.since == Some(*span)).unwrap_or(&SPANS[0]).0;
     let of = GetHistoryRequest {
@@ -104,7 +127,8 @@ pub(super) async fn one(
         ..GetHistoryRequest::default()
     };
     let history = Operations::get_history(desk, caller(), of).await?;
-    let (charts, total) = (Chart::of_environment(&history), history.total.unwrap_or_default());
+    let charts = Chart::of_environment(&history);
+    let (total, missing) = (history.total.unwrap_or_default(), history.missing);
     let of = GetSettingsRequest { project: project.clone(), environment: environment.clone() };
     let settings = Operations::get_settings(desk, caller(), of).await?;
     let of = ListVariablesRequest { project, environment, values: false };
@@ -114,7 +138,30 @@ pub(super) async fn one(
         map.entry(instance.node.clone()).or_default().push(instance.clone());
     }
     let frame = Frame::new(&visitor, "/").await;
-    show(&One { frame, e, map, deployments, variables, settings, span, charts, total })
+    show(&One { frame, e, map, deployments, variables, settings, span, charts, total, missing, note })
+}
+
+/// An environment of a project that comes to be with the first variable, setting or deployment.
+async fn not_yet(visitor: &Visitor, project: String, environment: String, note: &'static str) -> Page {
+    let asked = ListProjectsRequest {};
+    let known = Operations::list_projects(&visitor.desk, visitor.caller.clone(), asked).await?.names;
+    if !known.contains(&project) {
+        return Err(Status::not_found(format!("there is no project {project:?}")).into());
+    }
+    limits::environment(&project, &environment)?;
+    show(&One {
+        frame: Frame::new(visitor, "/").await,
+        e: EnvironmentStatus { project, environment, ..EnvironmentStatus::default() },
+        map: BTreeMap::new(),
+        deployments: Vec::new(),
+        variables: Vec::new(),
+        settings: settings::none(),
+        span: SPANS[0].0,
+        charts: Vec::new(),
+        total: HistoryTraffic::default(),
+        missing: Vec::new(),
+        note,
+    })
 }
 
 pub(super) async fn create(State(desk): State<Desk>, posted: Posted) -> Page {
@@ -133,30 +180,35 @@ pub(super) async fn act(
     let Posted { visitor, fields } = posted;
     if action == "rollback" {
         let asked = RollbackRequest { project, environment, to: None };
-        let accepted = Operations::rollback(&desk, visitor.caller, asked).await?;
-        return Ok(Redirect::to(&format!("/deployments/{}", accepted.deployment)).into_response());
+        return Ok(told(&Operations::rollback(&desk, visitor.caller, asked).await?));
     }
-    change(&desk, visitor.caller, &action, (project, environment), &fields).await?;
-    Ok(Redirect::to(&at).into_response())
+    let no_change = change(&desk, visitor.caller, &action, (project, environment), &fields).await?;
+    Ok(Redirect::to(&if no_change { Note::unchanged(&at) } else { at }).into_response())
 }
 
+/// Whether it was so already.
 async fn change(
     desk: &Desk,
     caller: Caller,
     action: &str,
     (project, environment): (String, String),
     fields: &Fields,
-) -> Answer<()> {
+) -> Answer<bool> {
     match action {
         "scale" => {
-            let instances = fields.below("instances.").map(|(process, n)| {
+            let numbers = changed(fields, "instances.").map(|(process, n)| {
                 let n = n
                     .parse()
                     .map_err(|_| Status::invalid_argument(format!("{n:?} is no number of instances")))?;
                 Ok::<_, Status>((process.to_owned(), n))
             });
-            let instances = instances.collect::<Result<_, _>>()?;
+            let instances = numbers.collect::<Result<BTreeMap<_, _>, _>>()?;
+            if instances.is_empty() {
+                return Ok(true);
+            }
+            let instances = instances.into_iter().collect();
             Operations::scale(desk, caller, ScaleRequest { project, environment, instances }).await?;
+            Ok(false)
         }
         "variables" => {
             let name = fields.get("name").to_owned();
@@ -168,29 +220,36 @@ async fn change(
                 asked.set.insert(name, fields.exact("value").replace("\r\n", "\n"));
             }
             Operations::set_variables(desk, caller, asked).await?;
+            Ok(false)
         }
         "settings" => {
             let mut asked = SetSettingsRequest { project, environment, ..SetSettingsRequest::default() };
-            for (key, value) in fields.below("settings.") {
-                // Beside each value stands what the page had shown: what others have set meanwhile stays.
-                match value.trim() {
-                    value if value == fields.get(&format!("was.{key}")) => {}
+            for (key, value) in changed(fields, "settings.") {
+                match value {
                     "" => asked.unset.push(key.to_owned()),
                     value => drop(asked.set.insert(key.to_owned(), value.to_owned())),
                 }
             }
             if asked.set.is_empty() && asked.unset.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
-            Operations::set_settings(desk, caller, asked).await?;
+            Ok(Operations::set_settings(desk, caller, asked).await?.no_change)
         }
         "maintenance" => {
-            let maintenance = (!fields.is_set("off"))
-                .then(|| Maintenance { message: fields.get("message").to_owned(), retry_after_s: 120 });
+            let maintenance = (!fields.is_set("off")).then(|| Maintenance {
+                message: fields.get("message").to_owned(),
+                retry_after_s: RETRY_AFTER,
+            });
             let asked = SetMaintenanceRequest { project, environment, maintenance };
-            Operations::set_maintenance(desk, caller, asked).await?;
+            Ok(Operations::set_maintenance(desk, caller, asked).await?.no_change)
         }
-        other => return Err(Status::not_found(format!("there is no form {other:?}"))),
+        other => Err(Status::not_found(format!("there is no form {other:?}"))),
     }
-    Ok(())
+}
+
+/// The fields whose names begin so that somebody has changed: beside each stands what the page had shown, and what
+/// others have set meanwhile stays.
+fn changed<'a>(fields: &'a Fields, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let all = fields.below(prefix).map(|(key, value)| (key, value.trim()));
+    all.filter(|(key, value)| *value != fields.get(&format!("was.{key}")))
 }

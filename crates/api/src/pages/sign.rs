@@ -21,6 +21,7 @@ struct SignIn<'a> {
 #[derive(Template)]
 #[template(path = "code.html")]
 struct Code<'a> {
+    code: &'a str,
     name: &'a str,
     problem: &'a str,
 }
@@ -43,16 +44,15 @@ pub(super) async fn sign_in(State(desk): State<Desk>, request: Request) -> Page 
 }
 
 pub(super) async fn code_form() -> Page {
-    show(&Code { name: "", problem: "" })
+    show(&Code { code: "", name: "", problem: "" })
 }
 
 pub(super) async fn redeem(State(desk): State<Desk>, request: Request) -> Page {
     let (head, body) = request.into_parts();
     let fields = Fields::read(&head, body).await?;
-    let name = fields.get("name");
+    let (code, name) = (fields.get("code"), fields.get("name"));
     let problem = if fields.exact("password") == fields.exact("again") {
         let given = Some(name).filter(|name| !name.is_empty());
-        let code = fields.get("code");
         match sessions::redeem(&desk, code, given, fields.exact("password"), address(&head)).await {
             Ok(secret) => return Ok(signed_in(&secret, "/")),
             Err(status) => status,
@@ -60,7 +60,7 @@ pub(super) async fn redeem(State(desk): State<Desk>, request: Request) -> Page {
     } else {
         Status::invalid_argument("the two passwords are not the same")
     };
-    again(&problem, show(&Code { name, problem: problem.message() })?)
+    again(&problem, show(&Code { code, name, problem: problem.message() })?)
 }
 
 pub(super) async fn sign_out(State(desk): State<Desk>, posted: Posted) -> Page {

@@ -20,6 +20,7 @@ use temps_wire::serve::PeerAddress;
 use temps_wire::token::{SessionSecret, same_hash};
 use tonic::Status;
 
+use super::ask;
 use super::sorry::Sorry;
 use crate::caller::Caller;
 use crate::desk::Desk;
@@ -45,10 +46,10 @@ impl FromRequestParts<Desk> for Visitor {
 
     async fn from_request_parts(head: &mut Parts, desk: &Desk) -> Result<Self, Response> {
         let index = desk.ledger.state().index;
-        let desk = desk.asked().await;
-        let found = match secret(&head.headers) {
+        let found = match secret(&head.headers).filter(|secret| sessions::is_ours(desk, secret)) {
             Some(secret) => {
                 let word = word(&secret);
+                let desk = desk.asked().await;
                 sessions::session(&desk, &secret, address(head)).await.map(|caller| Self {
                     desk,
                     caller,
@@ -94,7 +95,10 @@ impl FromRequest<Desk> for Posted {
                 visitor.caller =
                     visitor.caller.with_key(&key).map_err(|status| Sorry(status).into_response())?;
             }
-            return Ok(Self { visitor, fields });
+            return match ask::question(&head, &fields) {
+                Some(page) => Err(page),
+                None => Ok(Self { visitor, fields }),
+            };
         }
         let why =
             "the form is not from a page of yours, or you have signed in anew since; load the page again";
@@ -208,7 +212,7 @@ fn with_cookie(cookie: &str, next: &str) -> Response {
 }
 
 /// A path of ours; the first page where it is none, such as `//elsewhere.example`.
-fn inside(next: &str) -> &str {
+pub(super) fn inside(next: &str) -> &str {
     let is_ours = next.starts_with('/')
         && !next.starts_with("//")
         && !next.contains(|c: char| c == '\\' || c.is_control());

@@ -1,8 +1,9 @@
 //! How pages say numbers and states: as the CLI does.
 
 use jiff::Timestamp;
+use temps_core::model::{Share, percent};
 use temps_core::text;
-use temps_wire::proto::{Grant, Notification, Token};
+use temps_wire::proto::{Deployment, Grant, Instance, Notification, ReleaseMetrics, Token};
 
 /// The tone of a phase or a state: what colour its tag has, and which shape.
 pub(super) fn tone(word: &str) -> &'static str {
@@ -18,6 +19,27 @@ pub(super) fn tone(word: &str) -> &'static str {
 /// A word of the API for people.
 pub(super) fn plain(word: &str) -> String {
     word.replace('_', " ")
+}
+
+/// How a deployment stands.
+pub(super) fn stands(d: &Deployment) -> String {
+    let paused = if d.paused.is_empty() { "" } else { ", paused" };
+    format!("{}{paused}", plain(&d.phase))
+}
+
+/// How an instance ended, or else what its last health check brought.
+pub(super) fn last(i: &Instance) -> &str {
+    if i.exit.is_empty() { &i.last_check } else { &i.exit }
+}
+
+/// The number in an instance's name, by which its page is found.
+pub(super) fn number(id: &str) -> &str {
+    id.trim_start_matches('i')
+}
+
+/// A number that may not be known.
+pub(super) fn count(n: &Option<u64>) -> String {
+    n.map_or_else(|| "–".to_owned(), |n| n.to_string())
 }
 
 pub(super) fn duration(ms: &u64) -> String {
@@ -61,15 +83,14 @@ fn written(wall_ms: u64, format: &str) -> String {
     at.map_or_else(|| "–".to_owned(), |at| at.strftime(format).to_string())
 }
 
-/// Faults of requests, in percent with one digit.
-pub(super) fn rate(failed: u64, of: &u64) -> String {
-    match *of {
-        0 => "–".to_owned(),
-        of => {
-            let tenths = failed.saturating_mul(1_000) / of;
-            format!("{}.{}%", tenths / 10, tenths % 10)
-        }
-    }
+/// Requests of a release that failed, whatever failed them.
+pub(super) fn failed(r: &ReleaseMetrics) -> u64 {
+    r.app_errors.saturating_add(r.refused).saturating_add(r.reset)
+}
+
+/// The share of them.
+pub(super) fn rate(r: &ReleaseMetrics) -> String {
+    percent(Share { count: failed(r), of: r.requests }.rate())
 }
 
 /// What somebody may do.

@@ -14,7 +14,7 @@ use temps_wire::proto::{
 };
 
 use super::{Desk, build_log, deployment_number, duration, metrics, why};
-use crate::exit::{Code, Failure, phase_of};
+use crate::exit::{Code, Failure};
 use crate::screen::{Table, Tone, escape};
 use crate::settings::{Consent, Target};
 use crate::watch::{self, Follow, Lines, follow, interrupted};
@@ -159,7 +159,7 @@ pub(super) async fn run(desk: &mut Desk, word: Deployments) -> Result<Code, Fail
             // The log of a build that has ended is no news.
             let now = watch::get(&desk.client()?, number).await.ok().and_then(|detail| detail.deployment);
             let with_build =
-                now.is_some_and(|d| matches!(phase_of(&d.phase), Some(Phase::Queued | Phase::Building)));
+                now.is_some_and(|d| matches!(Phase::named(&d.phase), Some(Phase::Queued | Phase::Building)));
             watch_it(desk, Follow { number, lines, timeout, with_build }).await
         }
         Deployments::Logs { number, follow, tail } => build_log::show(desk, number, follow, tail).await,
@@ -436,7 +436,7 @@ async fn watch_it(desk: &mut Desk, what: Follow) -> Result<Code, Failure> {
 /// Prints how it ended, and maps it to the exit code.
 fn conclude(desk: &mut Desk, detail: &DeploymentDetail, lines: Lines) -> Result<Code, Failure> {
     let deployment = detail.deployment.clone().unwrap_or_default();
-    let code = phase_of(&deployment.phase).and_then(Code::of_phase);
+    let code = Phase::named(&deployment.phase).and_then(Code::of_phase);
     match lines {
         // The events are the whole result; the last one says how it ended.
         Lines::Json => {}

@@ -38,6 +38,25 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// The phase that has this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        const ALL: [Phase; 11] = [
+            Phase::Queued,
+            Phase::Building,
+            Phase::Releasing,
+            Phase::Stepping,
+            Phase::Watching,
+            Phase::Reverting,
+            Phase::Succeeded,
+            Phase::RolledBack,
+            Phase::Failed,
+            Phase::Cancelled,
+            Phase::Superseded,
+        ];
+        ALL.into_iter().find(|phase| phase.word() == word)
+    }
+
     /// Whether the deployment has ended.
     #[must_use]
     pub fn is_terminal(self) -> bool {
@@ -156,7 +175,8 @@ pub enum Cause {
         after: Millis,
         /// What it was waiting for, for a person.
         waiting_for: String,
-        /// The last lines of the log of the instance that it waited for, where it is one.
+        /// The last lines of the log of the instance that it waited for, where it is one, when its checks began to
+        /// fail as they did last.
         #[serde(default)]
         log_tail: Vec<String>,
     },
