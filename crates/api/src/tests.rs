@@ -10,6 +10,7 @@ mod logs;
 mod memory;
 mod nodes;
 mod notifications;
+mod operator;
 mod pages;
 mod peer;
 mod people;

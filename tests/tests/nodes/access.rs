@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::Value;
+use temps_tests::acme::certificate;
 use temps_tests::app::App;
 use temps_tests::cli::Cli;
 use temps_tests::cluster::Cluster;
@@ -81,6 +82,22 @@ pub(crate) fn one_project(cluster: &mut Cluster) -> Result {
         }
     }
     check_eq!(cluster.deployment(hidden.number)?.phase, "succeeded", "somebody touched it");
+
+    // A certificate for somebody else's name would be shown for it, at the dashboard, too.
+    for (names, code) in [(&["own.example.com", "dash.example.com"][..], 7), (&["own.example.com"], 0)] {
+        let [chain, key, _] = certificate(names)?;
+        let files = [("own-chain.pem", chain), ("own-key.pem", key)].map(|(name, text)| {
+            let path = cluster.root().join(name);
+            fs::write(&path, text).map(|()| path.to_string_lossy().into_owned())
+        });
+        let [chain, key] = files;
+        let (chain, key) = (chain?, key?);
+        let words = ["domains", "add", "own.example.com", "-p", "own", "--cert", &chain, "--key", &key];
+        let ran = with_token(cluster.cli(), &token).run(&words)?;
+        check_eq!(ran.code, code, "{names:?}: {ran:#?}");
+        check!(code == 0 || ran.stderr.contains("the certificate is for dash.example.com, too"), "{ran:#?}");
+    }
+    cluster.cli().text(&["domains", "rm", "own.example.com"])?;
 
     // Refused by every node from the moment the command is back.
     cluster.cli().text(&["tokens", "revoke", "own-ci"])?;

@@ -26,18 +26,24 @@ pub(super) struct Seat {
     log: Arc<MemoryLedger>,
     leadership: watch::Sender<Leadership>,
     cut: AtomicBool,
+    isolated: AtomicBool,
 }
 
 impl Seat {
     pub(super) fn new(node: NodeId, log: Arc<MemoryLedger>) -> Self {
         let leadership = watch::Sender::new(*log.leadership().borrow());
-        Self { node, log, leadership, cut: AtomicBool::new(false) }
+        Self { node, log, leadership, cut: AtomicBool::new(false), isolated: AtomicBool::new(false) }
     }
 
     /// From now on there is no quorum.
     pub(super) fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
         self.leadership.send_replace(Leadership { term: 1, leader: None });
+    }
+
+    /// From now on there is no quorum, and this node leads and has not noticed.
+    pub(super) fn isolate(&self) {
+        self.isolated.store(true, Ordering::SeqCst);
     }
 
     fn check(&self) -> Result<(), LedgerError> {
@@ -71,6 +77,9 @@ impl Ledger for Seat {
 
     async fn barrier(&self) -> Result<Index, LedgerError> {
         self.check()?;
+        if self.isolated.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.log.barrier().await
     }
 

@@ -14,21 +14,21 @@ use super::http::{Answered, Asked, send, send_to};
 use super::logs;
 
 /// Somebody with a browser.
-struct Browser<'a> {
+pub(super) struct Browser<'a> {
     cluster: &'a Cluster,
     cookie: String,
 }
 
 impl<'a> Browser<'a> {
     /// Sets a password with the setup code.
-    async fn sign_in(cluster: &'a Cluster) -> Self {
+    pub(super) async fn sign_in(cluster: &'a Cluster) -> Self {
         let code = OnceCode::random(cluster.admin.fingerprint());
         let new = NewCode { hash: code.hash(), ttl: 60_000 };
         cluster.write(Command::Access(Access::SetupCode(new))).await;
         Self::with_code(cluster, &code.reveal(), "anna").await
     }
 
-    async fn with_code(cluster: &'a Cluster, code: &str, name: &str) -> Self {
+    pub(super) async fn with_code(cluster: &'a Cluster, code: &str, name: &str) -> Self {
         let mut browser = Self { cluster, cookie: String::new() };
         let password = "correct horse battery";
         let fields = [
@@ -48,12 +48,17 @@ impl<'a> Browser<'a> {
         browser
     }
 
-    async fn get(&self, path: &str) -> Answered {
+    pub(super) async fn get(&self, path: &str) -> Answered {
         let headers = [("cookie", self.cookie.as_str())];
         send(self.cluster, Asked { token: None, method: "GET", path, body: None, headers: &headers }).await
     }
 
-    async fn post(&self, path: &str, fields: &[(&str, String)], more: &[(&str, &str)]) -> Answered {
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        fields: &[(&str, String)],
+        more: &[(&str, &str)],
+    ) -> Answered {
         let body = Some(Bytes::from(serde_urlencoded::to_string(fields).unwrap()));
         let kind = ("content-type", "application/x-www-form-urlencoded");
         let headers = [&[kind, ("cookie", self.cookie.as_str())], more].concat();
@@ -61,7 +66,7 @@ impl<'a> Browser<'a> {
     }
 
     /// The first event that a page hears which shows everything up to an index of the log.
-    async fn listen(&self, node: usize, after: u64) -> String {
+    pub(super) async fn listen(&self, node: usize, after: u64) -> String {
         let path = format!("/live?after={after}");
         let headers = [("cookie", self.cookie.as_str())];
         let asked = Asked { token: None, method: "GET", path: &path, body: None, headers: &headers };
@@ -75,7 +80,7 @@ impl<'a> Browser<'a> {
     }
 
     /// The word that forms of a page carry.
-    async fn word(&self, path: &str) -> String {
+    pub(super) async fn word(&self, path: &str) -> String {
         let page = self.get(path).await.text;
         let at = page.find("name=\"word\" value=\"").expect("a form");
         page[at..].split('"').nth(3).unwrap().to_owned()
