@@ -128,6 +128,7 @@ impl Studio<'_> {
             ("deployment-well", "/deployments/3"),
             ("deployment-rolled-back", "/deployments/4"),
             ("deployment-live", "/deployments/5"),
+            ("instance", "/instances/11"),
             ("build-log", "/deployments/5/log"),
             ("nodes", "/nodes"),
             ("node", "/nodes/1"),

@@ -52,6 +52,16 @@ struct One {
     note: &'static str,
 }
 
+/// Values of variables, for whoever has asked for them by a button: no link and no reload shows them.
+#[derive(Template)]
+#[template(path = "values.html")]
+struct Values {
+    frame: Frame,
+    project: String,
+    environment: String,
+    values: BTreeMap<String, String>,
+}
+
 /// How many deployments an environment shows.
 const LISTED: u32 = 20;
 
@@ -181,6 +191,14 @@ pub(super) async fn act(
     if action == "rollback" {
         let asked = RollbackRequest { project, environment, to: None };
         return Ok(told(&Operations::rollback(&desk, visitor.caller, asked).await?));
+    }
+    if action == "values" {
+        let asked =
+            ListVariablesRequest { project: project.clone(), environment: environment.clone(), values: true };
+        let listed = Operations::list_variables(&desk, visitor.caller.clone(), asked).await?;
+        let values = listed.variables.into_iter().collect();
+        let frame = Frame::new(&visitor, "/").await;
+        return show(&Values { frame, project, environment, values });
     }
     let no_change = change(&desk, visitor.caller, &action, (project, environment), &fields).await?;
     Ok(Redirect::to(&if no_change { Note::unchanged(&at) } else { at }).into_response())

@@ -79,6 +79,9 @@ async fn variables_and_settings_can_be_set_before_anything_is_deployed() {
     post(&format!("{at}/settings"), &[of("settings.health.path", "/up"), of("was.health.path", "")]).await;
     let page = browser.get(at).await.text;
     assert!(page.contains("<code>DATABASE_URL</code>") && page.contains("value=\"/up\""), "{page}");
+    assert!(!page.contains("secret"), "{page}");
+    let shown = browser.post(&format!("{at}/values"), &[("word", word.clone())], &[]).await;
+    assert!(shown.status == 200 && shown.text.contains(">secret</pre>"), "{}", shown.text);
     assert_eq!(browser.get("/projects/unknown/production").await.status, 404);
 }
 
