@@ -1,6 +1,6 @@
 //! How nodes and people talk: generated messages, certificates, TLS, tokens, a server and clients.
 //!
-//! What the messages mean is not known here, and neither is who may ask for what.
+//! What the messages mean is known only to who tells people of them, and who may ask for what not at all.
 
 pub mod certificate;
 pub mod client;
@@ -16,6 +16,7 @@ pub mod shown;
 mod text;
 pub mod tls;
 pub mod token;
+pub mod told;
 
 /// The largest message between nodes, in bytes: a snapshot chunk or a batch of log entries fits.
 pub const MESSAGE_MAX: usize = 16 * 1024 * 1024;
