@@ -1,17 +1,17 @@
 //! Pages that are mostly a list and a form or two: names, notifications, who may do what, and who did what.
 
-use std::collections::BTreeMap;
+mod access;
 
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect};
+use serde::Deserialize;
 use temps_wire::proto::add_notification_request::Receiver;
 use temps_wire::proto::{
-    Acme, AddDomainRequest, AddNotificationRequest, AddPersonRequest, AuditEntry, CreateTokenRequest, Domain,
-    EmailReceiver, Grant, ListAuditRequest, ListDomainsRequest, ListNotificationsRequest, ListPeopleRequest,
-    ListTokensRequest, Notification, Person, RemoveDomainRequest, RemoveNotificationRequest,
-    RemovePersonRequest, RevokeTokenRequest, SetAcmeRequest, SetPersonRequest, SlackReceiver,
-    TestNotificationRequest, Token, VerifyDomainRequest, WebhookReceiver,
+    Acme, AddDomainRequest, AddNotificationRequest, AuditEntry, Domain, EmailReceiver, ListAuditRequest,
+    ListDomainsRequest, ListNotificationsRequest, Notification, RemoveDomainRequest,
+    RemoveNotificationRequest, SetAcmeRequest, SlackReceiver, TestNotificationRequest, VerifyDomainRequest,
+    WebhookReceiver,
 };
 use tonic::Status;
 
@@ -21,6 +21,8 @@ use super::visitor::{Fields, Posted, Visitor};
 use super::{Page, show, words};
 use crate::desk::Desk;
 use crate::operations::Operations;
+
+pub(super) use access::{access, change_access};
 
 #[derive(Template)]
 #[template(path = "domains.html")]
@@ -36,14 +38,6 @@ struct Domains {
 struct Notifications {
     frame: Frame,
     notifications: Vec<Notification>,
-}
-
-#[derive(Template)]
-#[template(path = "access.html")]
-struct Access {
-    frame: Frame,
-    people: Vec<Person>,
-    tokens: Vec<Token>,
 }
 
 #[derive(Template)]
@@ -181,96 +175,32 @@ fn channel(fields: &Fields) -> Result<AddNotificationRequest, Sorry> {
     })
 }
 
-pub(super) async fn access(State(desk): State<Desk>, visitor: Visitor) -> Page {
-    let people = Operations::list_people(&desk, visitor.caller.clone(), ListPeopleRequest {}).await?.people;
-    let tokens = Operations::list_tokens(&desk, visitor.caller.clone(), ListTokensRequest {}).await?.tokens;
-    show(&Access { frame: Frame::new(&visitor, "/access").await, people, tokens })
-}
-
-pub(super) async fn change_access(
-    State(desk): State<Desk>,
-    Path(action): Path<String>,
-    posted: Posted,
-) -> Page {
-    let Posted { visitor, fields } = posted;
-    let (caller, name) = (visitor.caller.clone(), fields.get("name").to_owned());
-    let shown_once = match action.as_str() {
-        "add-person" => {
-            let asked = AddPersonRequest { name, grant: Some(grant(&fields)?), ttl_ms: 0 };
-            (
-                "The code with which they set a password",
-                Operations::add_person(&desk, caller, asked).await?.code,
-            )
-        }
-        "set-person" => {
-            let disabled =
-                if fields.is_set("disable") { Some(true) } else { fields.is_set("enable").then_some(false) };
-            let asked = SetPersonRequest {
-                person: name,
-                grant: None,
-                disabled,
-                reset: fields.is_set("reset"),
-                ttl_ms: 0,
-            };
-            (
-                "The code with which they set a password",
-                Operations::set_person(&desk, caller, asked).await?.code,
-            )
-        }
-        "remove-person" => {
-            Operations::remove_person(&desk, caller, RemovePersonRequest { person: name }).await?;
-            ("", String::new())
-        }
-        "create-token" => {
-            let Grant { role, projects } = grant(&fields)?;
-            let ttl_ms = days(fields.get("days"))?.saturating_mul(24 * 60 * 60 * 1_000);
-            let asked = CreateTokenRequest { name, role, projects, ttl_ms };
-            ("The token", Operations::create_token(&desk, caller, asked).await?.token)
-        }
-        "revoke-token" => {
-            Operations::revoke_token(&desk, caller, RevokeTokenRequest { token: name }).await?;
-            ("", String::new())
-        }
-        other => return nothing(other),
-    };
-    match shown_once {
-        (_, secret) if secret.is_empty() => Ok(Redirect::to("/access").into_response()),
-        (what, secret) => {
-            let frame = Frame::new(&visitor, "/access").await;
-            show(&Once { frame, what, secret: &secret, back: "/access" })
-        }
-    }
-}
-
-/// Nothing for ever.
-fn days(text: &str) -> Result<u64, Status> {
-    match (text, text.parse()) {
-        ("", _) => Ok(0),
-        (_, Ok(days)) if days > 0 => Ok(days),
-        _ => {
-            Err(Status::invalid_argument(format!("{text:?} is no number of days; leave it empty for no end")))
-        }
-    }
-}
-
-/// A role for everything, or for the projects that are named.
-fn grant(fields: &Fields) -> Result<Grant, Status> {
-    let (role, text) = (fields.get("role").to_owned(), fields.get("projects"));
-    if text.is_empty() {
-        return Ok(Grant { role, projects: BTreeMap::new() });
-    }
-    let projects: BTreeMap<_, _> = fields.many("projects").map(|name| (name, role.clone())).collect();
-    if projects.is_empty() {
-        return Err(Status::invalid_argument(format!("{text:?} names no project; leave it empty for all")));
-    }
-    Ok(Grant { role: String::new(), projects })
-}
-
 pub(super) async fn audit(State(desk): State<Desk>, visitor: Visitor) -> Page {
     let asked = ListAuditRequest { limit: 200, ..ListAuditRequest::default() };
     let mut entries = Operations::list_audit(&desk, visitor.caller.clone(), asked).await?.entries;
     entries.reverse();
     show(&Audit { frame: Frame::new(&visitor, "/audit").await, entries })
+}
+
+/// What came of a form, as the address of the page after it says it. Anybody can write such an address, so the
+/// sentence is ours, and names only what is on the page.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Came {
+    came: String,
+    of: String,
+}
+
+/// There was nothing to change.
+const SAME: &str = "same";
+/// What is said where it is not known of what.
+const SO_ALREADY: &str = "It is so already: nothing was changed.";
+
+/// Leads back to a page, which says what came of a form.
+fn back(at: &str, came: &str, of: &str) -> Page {
+    let query = serde_urlencoded::to_string([("came", came), ("of", of)]);
+    let query = query.map_err(|why| Status::internal(why.to_string()))?;
+    Ok(Redirect::to(&format!("{at}?{query}")).into_response())
 }
 
 fn nothing(action: &str) -> Page {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use temps_core::text;
-use temps_wire::proto::{Grant, Notification, Token};
+use temps_wire::proto::Notification;
 
 /// The tone of a phase or a state: what colour its tag has, and which shape.
 pub(super) fn tone(word: &str) -> &'static str {
@@ -72,26 +72,7 @@ pub(super) fn rate(failed: u64, of: &u64) -> String {
     }
 }
 
-/// What somebody may do.
-pub(super) fn grant(grant: Option<&Grant>) -> String {
-    let Some(grant) = grant else { return "nothing".to_owned() };
-    if !grant.role.is_empty() {
-        return grant.role.clone();
-    }
-    let each: Vec<_> = grant.projects.iter().map(|(project, role)| format!("{role} of {project}")).collect();
-    if each.is_empty() { "nothing".to_owned() } else { each.join(", ") }
-}
-
 /// How somebody is told: `type` is no name in templates.
 pub(super) fn by(notification: &Notification) -> &str {
     &notification.r#type
-}
-
-/// Until when a token is valid.
-pub(super) fn ends(token: &Token) -> String {
-    match token.expires_in_ms {
-        None => "never".to_owned(),
-        Some(0) => "has ended".to_owned(),
-        Some(ms) => format!("in {}", text::duration(ms)),
-    }
 }
