@@ -1,6 +1,7 @@
 //! Pages that are mostly a list and a form or two: names, notifications, who may do what, and who did what.
 
 mod access;
+mod domains;
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -8,10 +9,8 @@ use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
 use temps_wire::proto::add_notification_request::Receiver;
 use temps_wire::proto::{
-    Acme, AddDomainRequest, AddNotificationRequest, AuditEntry, Domain, EmailReceiver, ListAuditRequest,
-    ListDomainsRequest, ListNotificationsRequest, Notification, RemoveDomainRequest,
-    RemoveNotificationRequest, SetAcmeRequest, SlackReceiver, TestNotificationRequest, VerifyDomainRequest,
-    WebhookReceiver,
+    AddNotificationRequest, AuditEntry, EmailReceiver, ListAuditRequest, ListNotificationsRequest,
+    Notification, RemoveNotificationRequest, SlackReceiver, TestNotificationRequest, WebhookReceiver,
 };
 use tonic::Status;
 
@@ -23,15 +22,7 @@ use crate::desk::Desk;
 use crate::operations::Operations;
 
 pub(super) use access::{access, change_access};
-
-#[derive(Template)]
-#[template(path = "domains.html")]
-struct Domains {
-    frame: Frame,
-    domains: Vec<Domain>,
-    /// Where certificates are ordered.
-    acme: Option<Acme>,
-}
+pub(super) use domains::{change_domains, domains};
 
 #[derive(Template)]
 #[template(path = "notifications.html")]
@@ -55,54 +46,6 @@ pub(super) struct Once<'a> {
     pub(super) what: &'a str,
     pub(super) secret: &'a str,
     pub(super) back: &'a str,
-}
-
-pub(super) async fn domains(visitor: Visitor) -> Page {
-    let desk = &visitor.desk;
-    let asked = ListDomainsRequest::default();
-    let listed = Operations::list_domains(desk, visitor.caller.clone(), asked).await?;
-    let frame = Frame::new(&visitor, "/domains").await;
-    show(&Domains { frame, domains: listed.domains, acme: listed.acme })
-}
-
-pub(super) async fn change_domains(
-    State(desk): State<Desk>,
-    Path(action): Path<String>,
-    posted: Posted,
-) -> Page {
-    let Posted { visitor, fields } = posted;
-    let (caller, name) = (visitor.caller, fields.get("name").to_owned());
-    match action.as_str() {
-        "add" => {
-            let [project, environment] = ["project", "environment"].map(|field| fields.get(field).to_owned());
-            let [certificate, key] = ["certificate", "key"].map(|field| fields.get(field).to_owned());
-            let asked = AddDomainRequest { project, environment, name, certificate, key };
-            Operations::add_domain(&desk, caller, asked).await?;
-        }
-        "acme" => {
-            let directory =
-                if fields.is_set("off") { String::new() } else { fields.get("directory").to_owned() };
-            let asked = SetAcmeRequest {
-                directory,
-                email: fields.get("email").to_owned(),
-                terms_agreed: fields.is_set("terms"),
-                root: fields.get("root").to_owned(),
-            };
-            Operations::set_acme(&desk, caller, asked).await?;
-        }
-        "remove" => drop(Operations::remove_domain(&desk, caller, RemoveDomainRequest { name }).await?),
-        "verify" => {
-            let found =
-                Operations::verify_domain(&desk, caller, VerifyDomainRequest { name, port: 0 }).await?;
-            let missed = found.reached.iter().find(|reached| !reached.here);
-            let why = missed.map(|reached| format!("{}: {}", reached.address, reached.problem));
-            if let Some(why) = Some(found.unresolved).filter(|why| !why.is_empty()).or(why) {
-                return Err(Sorry(Status::failed_precondition(why)));
-            }
-        }
-        other => return nothing(other),
-    }
-    Ok(Redirect::to("/domains").into_response())
 }
 
 pub(super) async fn notifications(visitor: Visitor) -> Page {
@@ -205,4 +148,20 @@ fn back(at: &str, came: &str, of: &str) -> Page {
 
 fn nothing(action: &str) -> Page {
     Err(Sorry(Status::not_found(format!("there is no button {action:?}"))))
+}
+
+/// A port; 0 where none was typed.
+fn port(typed: &str) -> Result<u32, Status> {
+    match typed {
+        "" => Ok(0),
+        typed => typed.parse().map_err(|_| Status::invalid_argument(format!("{typed:?} is no port"))),
+    }
+}
+
+/// What a field has in PEM, as a file has it: browsers send every end of a line as two characters.
+fn pem(fields: &Fields, name: &str) -> String {
+    match fields.get(name) {
+        "" => String::new(),
+        text => text.replace("\r\n", "\n") + "\n",
+    }
 }

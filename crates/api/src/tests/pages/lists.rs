@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use super::super::cluster::Cluster;
+use sha2::{Digest, Sha256};
+use temps_core::command::{Certify, Command};
+use temps_core::model::{Certificate, CertificateFrom, CertificateId, ClusterState, Opaque};
+use temps_ledger::Ledger;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::super::cluster::{Cluster, deploy};
 use super::super::http::Answered;
 use super::{Browser, header};
 
@@ -109,4 +116,98 @@ async fn it_is_said_what_keeps_somebody_out_and_how_long_a_token_is_valid() {
         let fields = [("name", "cd"), ("role", "viewer"), ("expires", expires)];
         hand.refused("/access/create-token", &fields, says).await;
     }
+}
+
+#[tokio::test]
+async fn a_name_is_verified_where_a_node_answers_at_each_of_its_addresses() {
+    let cluster = Cluster::start(1).await;
+    deploy(&cluster.client(), "v1").await;
+    let hand = Hand::of(&cluster).await;
+    let of = [("project", "shop"), ("environment", "production")];
+    let named = |name| [("name", name), of[0], of[1]];
+    let page = hand.follow("/domains/add", &named("127.0.0.1")).await;
+    has(&page, &["127.0.0.1 belongs to shop (production). Point it at your machines"]);
+    let page = hand.follow("/domains/add", &named("127.0.0.1")).await;
+    has(&page, &["127.0.0.1 belongs to shop (production) already."]);
+    hand.follow("/domains/add", &named("nowhere.invalid")).await;
+
+    let verified = hand.send("/domains/verify", &[("name", "nowhere.invalid")]).await.text;
+    has(&verified, &["does not lead to this cluster", "No address: ", "record A or AAAA"]);
+
+    // In place of an edge.
+    let ca = cluster.nodes[0].identity.ca_fingerprint().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let edge = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 1_024];
+            let count = stream.read(&mut asked).await.unwrap();
+            let path = std::str::from_utf8(&asked[..count]).unwrap().split(' ').nth(1).unwrap();
+            let question = path.rsplit('/').next().unwrap();
+            let whose = hex::encode(Sha256::new().chain_update(ca.0).chain_update(question).finalize());
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{whose}", whose.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let fields = [("name", "127.0.0.1"), ("port", port.as_str())];
+    let verified = hand.send("/domains/verify", &fields).await.text;
+    has(&verified, &[">leads to this cluster", "<code>127.0.0.1</code>", "a node of this cluster"]);
+    has_none(&verified, &["not here"]);
+    // A certificate that could not be had is ordered again.
+    let failed =
+        Certify::Failed { name: "127.0.0.1".to_owned(), why: "no A".to_owned(), retry_at: 1_800_000_000_000 };
+    cluster.write(Command::Certify(failed)).await;
+    let verified = hand.send("/domains/verify", &fields).await.text;
+    has(&verified, &[">leads to this cluster", "ordered again now"]);
+    edge.abort();
+    assert!(edge.await.unwrap_err().is_cancelled());
+    let verified = hand.send("/domains/verify", &fields).await.text;
+    has(&verified, &["does not lead to this cluster", "not here", "no connection"]);
+}
+
+#[tokio::test]
+async fn names_are_told_with_their_origin_and_a_failed_renewal() {
+    let mut state = ClusterState::default();
+    let certificate = Certificate {
+        names: ["old.example".to_owned()].into(),
+        chain: String::new(),
+        key: Opaque(String::new()),
+        not_before: 0,
+        not_after: 1_800_000_000_000,
+        renew_at: 0,
+        issuer: "R11".to_owned(),
+        from: CertificateFrom::Acme,
+    };
+    state.tls.certificates.insert(CertificateId(1), certificate);
+    let cluster = Cluster::start_from(1, state).await;
+    deploy(&cluster.client(), "v1").await;
+    let hand = Hand::of(&cluster).await;
+    for name in ["old.example", "new.example"] {
+        let fields = [("name", name), ("project", "shop"), ("environment", "production")];
+        hand.follow("/domains/add", &fields).await;
+    }
+    let acme = [("directory", "https://ca.example/dir"), ("email", "ops@example.com"), ("terms", "on")];
+    let acme = [&acme[..], &[("root", "-----BEGIN\r\nCERTIFICATE-----\r\n")]].concat();
+    hand.follow("/domains/acme", &acme).await;
+    let failed = Certify::Failed {
+        name: "old.example".to_owned(),
+        why: "no A".to_owned(),
+        retry_at: 1_800_000_000_000,
+    };
+    cluster.write(Command::Certify(failed)).await;
+    let page = hand.page("/domains").await;
+    let renewal = "R11, until 2027-01-15 (renewal failed: no A, again at 2027-01-15T08:00:00Z)";
+    has(&page, &["not renewed</span>", renewal, "<td>being ordered</td>"]);
+    has(&page, &["<td>every environment has one</td>", "<td>none can be ordered for such a name</td>"]);
+    // Where certificates are ordered is changed without ordering none in between, and keeps what is not changed.
+    has(
+        &page,
+        &["value=\"https://ca.example/dir\"", "value=\"ops@example.com\"", "-----BEGIN\nCERTIFICATE-----"],
+    );
+    has(&hand.follow("/domains/acme", &acme).await, &["It is so already"]);
+    let changed = [&acme[..1], &[("email", "tls@example.com")], &acme[2..]].concat();
+    has(&hand.follow("/domains/acme", &changed).await, &["which may write to tls@example.com"]);
+    let root = cluster.log.state().tls.acme.clone().unwrap().root.unwrap();
+    assert_eq!(root, "-----BEGIN\nCERTIFICATE-----\n");
 }
