@@ -2,34 +2,25 @@
 
 mod access;
 mod domains;
+mod notifications;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
-use temps_wire::proto::add_notification_request::Receiver;
-use temps_wire::proto::{
-    AddNotificationRequest, AuditEntry, EmailReceiver, ListAuditRequest, ListNotificationsRequest,
-    Notification, RemoveNotificationRequest, SlackReceiver, TestNotificationRequest, WebhookReceiver,
-};
+use temps_wire::proto::{AuditEntry, ListAuditRequest};
 use tonic::Status;
 
 use super::frame::Frame;
 use super::sorry::Sorry;
-use super::visitor::{Fields, Posted, Visitor};
+use super::visitor::{Fields, Visitor};
 use super::{Page, show, words};
 use crate::desk::Desk;
 use crate::operations::Operations;
 
 pub(super) use access::{access, change_access};
 pub(super) use domains::{change_domains, domains};
-
-#[derive(Template)]
-#[template(path = "notifications.html")]
-struct Notifications {
-    frame: Frame,
-    notifications: Vec<Notification>,
-}
+pub(super) use notifications::{change_notifications, notifications};
 
 #[derive(Template)]
 #[template(path = "audit.html")]
@@ -46,76 +37,6 @@ pub(super) struct Once<'a> {
     pub(super) what: &'a str,
     pub(super) secret: &'a str,
     pub(super) back: &'a str,
-}
-
-pub(super) async fn notifications(visitor: Visitor) -> Page {
-    let desk = &visitor.desk;
-    let asked = ListNotificationsRequest {};
-    let listed = Operations::list_notifications(desk, visitor.caller.clone(), asked).await?;
-    let frame = Frame::new(&visitor, "/notifications").await;
-    show(&Notifications { frame, notifications: listed.notifications })
-}
-
-pub(super) async fn change_notifications(
-    State(desk): State<Desk>,
-    Path(action): Path<String>,
-    posted: Posted,
-) -> Page {
-    let Posted { visitor, fields } = posted;
-    let (caller, name) = (visitor.caller.clone(), fields.get("name").to_owned());
-    match action.as_str() {
-        "add" => {
-            let made = Operations::add_notification(&desk, caller, channel(&fields)?).await?;
-            if !made.signing_secret.is_empty() {
-                let frame = Frame::new(&visitor, "/notifications").await;
-                let what = "The secret with which this webhook is signed";
-                return show(&Once { frame, what, secret: &made.signing_secret, back: "/notifications" });
-            }
-        }
-        "test" => {
-            let told = Operations::test_notification(&desk, caller, TestNotificationRequest { name }).await?;
-            if !told.delivered {
-                return Err(Sorry(Status::failed_precondition(told.failure)));
-            }
-        }
-        "remove" => {
-            Operations::remove_notification(&desk, caller, RemoveNotificationRequest { name }).await?;
-        }
-        other => return nothing(other),
-    }
-    Ok(Redirect::to("/notifications").into_response())
-}
-
-fn channel(fields: &Fields) -> Result<AddNotificationRequest, Sorry> {
-    let text = |name: &str| fields.get(name).to_owned();
-    let receiver = match fields.get("type") {
-        "slack" => Receiver::Slack(SlackReceiver { url: text("url"), channel: text("channel") }),
-        "webhook" => Receiver::Webhook(WebhookReceiver { url: text("url"), signing_secret: String::new() }),
-        "email" => {
-            let port = match fields.get("port") {
-                "" => 0,
-                port => port.parse().map_err(|_| Status::invalid_argument(format!("{port:?} is no port")))?,
-            };
-            Receiver::Email(EmailReceiver {
-                host: text("host"),
-                port,
-                security: String::new(),
-                user: text("user"),
-                password: fields.exact("password").to_owned(),
-                from: text("from"),
-                to: fields.many("to").collect(),
-            })
-        }
-        other => return Err(Sorry(Status::invalid_argument(format!("there is no type {other:?}")))),
-    };
-    Ok(AddNotificationRequest {
-        name: text("name"),
-        receiver: Some(receiver),
-        projects: fields.many("projects").collect(),
-        topics: fields.many("topics").collect(),
-        allow_private: fields.is_set("allow_private"),
-        root: String::new(),
-    })
 }
 
 pub(super) async fn audit(State(desk): State<Desk>, visitor: Visitor) -> Page {

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use temps_core::command::{Certify, Command};
-use temps_core::model::{Certificate, CertificateFrom, CertificateId, ClusterState, Opaque};
+use temps_core::command::{Attempt, Certify, Command, NotTold, Notify};
+use temps_core::model::{
+    Certificate, CertificateFrom, CertificateId, ChannelSecret, ClusterState, MailSecurity, Opaque, Receiver,
+    Topic,
+};
 use temps_ledger::Ledger;
+use temps_wire::seal::{NOTIFICATION, Seal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -210,4 +214,72 @@ async fn names_are_told_with_their_origin_and_a_failed_renewal() {
     has(&hand.follow("/domains/acme", &changed).await, &["which may write to tls@example.com"]);
     let root = cluster.log.state().tls.acme.clone().unwrap().root.unwrap();
     assert_eq!(root, "-----BEGIN\nCERTIFICATE-----\n");
+}
+
+#[tokio::test]
+async fn all_that_the_command_line_can_have_told_is_asked_by_the_page() {
+    let cluster = Cluster::start(1).await;
+    let hand = Hand::of(&cluster).await;
+    let page = hand.page("/notifications").await;
+    for topic in Topic::ALL {
+        has(&page, &[&format!("name=\"topic.{}\"", topic.word())]);
+    }
+    let mail = [
+        ("type", "email"),
+        ("name", "mail"),
+        ("host", "smtp.example.com"),
+        ("security", "tls"),
+        ("from", "Temps <alerts@example.com>"),
+        ("to", "team@example.com"),
+        ("topic.failed", "on"),
+        ("topic.rolled_back", "on"),
+        ("projects", "shop"),
+        ("root", "-----BEGIN"),
+    ];
+    let page = hand.follow("/notifications/add", &mail).await;
+    has(&page, &["mail is told what happens from now on.", "<td>rolled_back, failed of shop</td>"]);
+    has(&page, &["nothing sent yet", "smtp.example.com:465 (TLS)"]);
+    let own = format!("whsec_{}", "A".repeat(32));
+    let hook =
+        [("type", "webhook"), ("name", "hook"), ("url", "https://example.com/"), ("signing_secret", &own)];
+    has_none(&hand.follow("/notifications/add", &hook).await, &[&own]);
+    let state = cluster.log.state();
+    let channel = |name| state.notifications.channel(name).unwrap().1;
+    assert_eq!(channel("mail").root.as_deref(), Some("-----BEGIN\n"));
+    assert!(matches!(channel("mail").receiver, Receiver::Email { security: MailSecurity::Tls, .. }));
+    let secret = Seal::of(&cluster.nodes[0].identity).open(NOTIFICATION, &channel("hook").secret).unwrap();
+    let secret: ChannelSecret = serde_json::from_str(&secret).unwrap();
+    assert_eq!(secret.signing, Some(own));
+}
+
+#[tokio::test]
+async fn it_is_told_when_a_notice_arrived_and_when_one_is_tried_again() {
+    let cluster = Cluster::start(1).await;
+    let hand = Hand::of(&cluster).await;
+    let add = [("type", "slack"), ("name", "team"), ("url", "https://hooks.slack.com/CANARY")];
+    hand.follow("/notifications/add", &add).await;
+    // In place of a leader that sends.
+    let tried = async |failure: Option<NotTold>| {
+        let mut changes = cluster.log.changes();
+        let pending = || {
+            let state = cluster.log.state();
+            let (id, channel) = state.notifications.channel("team")?;
+            Some((id, *channel.pending.first_key_value()?.0))
+        };
+        changes.wait_for(|_| pending().is_some()).await.unwrap();
+        let (channel, notice) = pending().unwrap();
+        cluster.write(Command::Notify(Notify::Tried(vec![Attempt { channel, notice, failure }]))).await;
+    };
+    let named = [("name", "team")];
+    let (page, ()) = tokio::join!(hand.follow("/notifications/test", &named), tried(None));
+    has(&page, &["A notice arrived at team.", "1 sent, the last at 20", "<small>Arrived: "]);
+    let retry_at = cluster.log.state().clock + 3_600_000;
+    let failure = Some(NotTold { why: "it answered 404".to_owned(), retry_at });
+    let (sent, ()) = tokio::join!(hand.send("/notifications/test", &named), tried(failure));
+    assert_eq!(sent.status, 409);
+    has(&sent.text, &["No notice arrived at team: it answered 404"]);
+    has(&hand.page("/notifications").await, &["does not arrive</span> failing: it answered 404; 1 sent"]);
+    // What happens meanwhile waits.
+    deploy(&cluster.client(), "v1").await;
+    has(&hand.page("/notifications").await, &["1 waiting, again in "]);
 }
