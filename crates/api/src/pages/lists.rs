@@ -1,33 +1,24 @@
 //! Pages that are mostly a list and a form or two: names, notifications, who may do what, and who did what.
 
 mod access;
+mod audit;
 mod domains;
 mod notifications;
 
 use askama::Template;
-use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
-use temps_wire::proto::{AuditEntry, ListAuditRequest};
 use tonic::Status;
 
+use super::Page;
 use super::frame::Frame;
 use super::sorry::Sorry;
-use super::visitor::{Fields, Visitor};
-use super::{Page, show, words};
-use crate::desk::Desk;
-use crate::operations::Operations;
+use super::visitor::Fields;
 
 pub(super) use access::{access, change_access};
+pub(super) use audit::audit;
 pub(super) use domains::{change_domains, domains};
 pub(super) use notifications::{change_notifications, notifications};
-
-#[derive(Template)]
-#[template(path = "audit.html")]
-struct Audit {
-    frame: Frame,
-    entries: Vec<AuditEntry>,
-}
 
 /// A secret that is shown once.
 #[derive(Template)]
@@ -37,13 +28,6 @@ pub(super) struct Once<'a> {
     pub(super) what: &'a str,
     pub(super) secret: &'a str,
     pub(super) back: &'a str,
-}
-
-pub(super) async fn audit(State(desk): State<Desk>, visitor: Visitor) -> Page {
-    let asked = ListAuditRequest { limit: 200, ..ListAuditRequest::default() };
-    let mut entries = Operations::list_audit(&desk, visitor.caller.clone(), asked).await?.entries;
-    entries.reverse();
-    show(&Audit { frame: Frame::new(&visitor, "/audit").await, entries })
 }
 
 /// What came of a form, as the address of the page after it says it. Anybody can write such an address, so the

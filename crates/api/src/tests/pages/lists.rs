@@ -283,3 +283,37 @@ async fn it_is_told_when_a_notice_arrived_and_when_one_is_tried_again() {
     deploy(&cluster.client(), "v1").await;
     has(&hand.page("/notifications").await, &["1 waiting, again in "]);
 }
+
+#[tokio::test]
+async fn the_audit_log_is_asked_as_by_the_command_line() {
+    let cluster = Cluster::start(1).await;
+    deploy(&cluster.client(), "v1").await;
+    let hand = Hand::of(&cluster).await;
+    for name in ["blog", "mail"] {
+        hand.follow("/projects", &[("name", name)]).await;
+    }
+    let page = hand.page("/audit").await;
+    has(&page, &["<td>token admin</td>", "<td>person anna</td>", "<td>project create</td>"]);
+    let at = |what: &str| page.find(what).expect("it is there");
+    assert!(at("<td>mail</td>") < at("<td>blog</td>"), "the newest first: {page}");
+
+    let by = hand.page("/audit?project=&by=anna&since=1h&limit=").await;
+    has(&by, &["<td>person anna</td>", "name=\"by\" value=\"anna\"", "4 shown."]);
+    has_none(&by, &["token admin", "Older"]);
+    has_none(&hand.page("/audit?project=shop").await, &["<td>blog</td>"]);
+
+    let newest = hand.page("/audit?by=anna&limit=1").await;
+    has(&newest, &["<td>mail</td>", "1 shown."]);
+    has_none(&newest, &["<td>blog</td>"]);
+    let older =
+        newest.split("<a href=\"").find_map(|part| part.strip_prefix("/audit?").map(|_| part)).unwrap();
+    let older = older.split('"').next().unwrap().replace("&#38;", "&");
+    let older = hand.page(&older).await;
+    has(&older, &["<td>blog</td>", "<a href=\"/audit\">Newest</a>"]);
+    has_none(&older, &["<td>mail</td>"]);
+    for (query, says) in [("since=soon", "soon"), ("limit=0", "1 to 1000"), ("limit=1001", "1 to 1000")] {
+        let refused = hand.browser.get(&format!("/audit?{query}")).await;
+        assert_eq!(refused.status, 400, "{query}");
+        has(&refused.text, &[says]);
+    }
+}
