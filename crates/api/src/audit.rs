@@ -16,7 +16,7 @@ pub(crate) async fn list_audit(
     _: Caller,
     request: ListAuditRequest,
 ) -> Answer<ListAuditResponse> {
-    let ListAuditRequest { project, by, since_ms, limit, after } = request;
+    let ListAuditRequest { project, by, since_ms, limit, after, before } = request;
     limits::text("the project name", &project)?;
     limits::text("the name", &by)?;
     let limit = match limit {
@@ -29,6 +29,7 @@ pub(crate) async fn list_audit(
         (project.is_empty() || entry.project.as_ref() == Some(&project))
             && (by.is_empty() || entry.by == by)
             && entry.wall >= since_ms
+            && before.is_none_or(|before| entry.index < before)
     };
     let all = audit.entries.values().map(AsRef::as_ref).filter(wanted);
     let entries = match after {

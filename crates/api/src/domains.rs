@@ -82,10 +82,13 @@ pub(crate) async fn list(
             }
         }
     }
+    // Whoever runs the cluster is nobody's business in a project.
+    let sees_all = caller.grant.everywhere().is_some();
+    let seen = |text: &Option<String>| text.clone().filter(|_| sees_all).unwrap_or_default();
     let acme = state.tls.acme.as_ref().map(|acme| proto::Acme {
         directory: acme.directory.clone(),
-        // Whoever runs the cluster is nobody's business in a project.
-        contact: acme.contact.clone().filter(|_| caller.grant.everywhere().is_some()).unwrap_or_default(),
+        contact: seen(&acme.contact),
+        root: seen(&acme.root),
     });
     Ok(ListDomainsResponse { domains: listed, acme })
 }

@@ -4,6 +4,7 @@
 //! `routes` say what one node has to make true and serve. There is no clock, socket, disk, thread
 //! or chance here; time enters as data.
 
+pub mod access;
 pub mod apply;
 pub mod assignment;
 pub mod audit;

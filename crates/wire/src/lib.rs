@@ -1,6 +1,7 @@
 //! How nodes and people talk: generated messages, certificates, TLS, tokens, a server and clients.
 //!
-//! What the messages mean is not known here, but for how a failed deployment is told; neither is who may ask for what.
+//! What the messages mean is known only to what tells people of them (`failure`, `told`), and who may ask for what not
+//! at all.
 
 pub mod certificate;
 pub mod client;
@@ -17,6 +18,7 @@ pub mod shown;
 mod text;
 pub mod tls;
 pub mod token;
+pub mod told;
 
 /// The largest message between nodes, in bytes: a snapshot chunk or a batch of log entries fits.
 pub const MESSAGE_MAX: usize = 16 * 1024 * 1024;

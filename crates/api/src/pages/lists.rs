@@ -1,57 +1,24 @@
 //! Pages that are mostly a list and a form or two: names, notifications, who may do what, and who did what.
 
-use std::collections::BTreeMap;
+mod access;
+mod audit;
+mod domains;
+mod notifications;
 
 use askama::Template;
-use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect};
-use temps_wire::proto::add_notification_request::Receiver;
-use temps_wire::proto::{
-    Acme, AddDomainRequest, AddNotificationRequest, AddPersonRequest, AuditEntry, CreateTokenRequest, Domain,
-    EmailReceiver, Grant, ListAuditRequest, ListDomainsRequest, ListNotificationsRequest, ListPeopleRequest,
-    ListTokensRequest, Notification, Person, RemoveDomainRequest, RemoveNotificationRequest,
-    RemovePersonRequest, RevokeTokenRequest, SetAcmeRequest, SetPersonRequest, SlackReceiver,
-    TestNotificationRequest, Token, VerifyDomainRequest, WebhookReceiver,
-};
+use serde::Deserialize;
 use tonic::Status;
 
+use super::Page;
 use super::frame::Frame;
 use super::sorry::Sorry;
-use super::visitor::{Fields, Posted, Visitor};
-use super::{Page, show, words};
-use crate::desk::Desk;
-use crate::operations::Operations;
+use super::visitor::Fields;
 
-#[derive(Template)]
-#[template(path = "domains.html")]
-struct Domains {
-    frame: Frame,
-    domains: Vec<Domain>,
-    /// Where certificates are ordered.
-    acme: Option<Acme>,
-}
-
-#[derive(Template)]
-#[template(path = "notifications.html")]
-struct Notifications {
-    frame: Frame,
-    notifications: Vec<Notification>,
-}
-
-#[derive(Template)]
-#[template(path = "access.html")]
-struct Access {
-    frame: Frame,
-    people: Vec<Person>,
-    tokens: Vec<Token>,
-}
-
-#[derive(Template)]
-#[template(path = "audit.html")]
-struct Audit {
-    frame: Frame,
-    entries: Vec<AuditEntry>,
-}
+pub(super) use access::{access, change_access};
+pub(super) use audit::audit;
+pub(super) use domains::{change_domains, domains};
+pub(super) use notifications::{change_notifications, notifications};
 
 /// A secret that is shown once.
 #[derive(Template)]
@@ -63,216 +30,43 @@ pub(super) struct Once<'a> {
     pub(super) back: &'a str,
 }
 
-pub(super) async fn domains(visitor: Visitor) -> Page {
-    let desk = &visitor.desk;
-    let asked = ListDomainsRequest::default();
-    let listed = Operations::list_domains(desk, visitor.caller.clone(), asked).await?;
-    let frame = Frame::new(&visitor, "/domains").await;
-    show(&Domains { frame, domains: listed.domains, acme: listed.acme })
+/// What came of a form, as the address of the page after it says it. Anybody can write such an address, so the
+/// sentence is ours, and names only what is on the page.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Came {
+    came: String,
+    of: String,
 }
 
-pub(super) async fn change_domains(
-    State(desk): State<Desk>,
-    Path(action): Path<String>,
-    posted: Posted,
-) -> Page {
-    let Posted { visitor, fields } = posted;
-    let (caller, name) = (visitor.caller, fields.get("name").to_owned());
-    match action.as_str() {
-        "add" => {
-            let [project, environment] = ["project", "environment"].map(|field| fields.get(field).to_owned());
-            let [certificate, key] = ["certificate", "key"].map(|field| fields.get(field).to_owned());
-            let asked = AddDomainRequest { project, environment, name, certificate, key };
-            Operations::add_domain(&desk, caller, asked).await?;
-        }
-        "acme" => {
-            let directory =
-                if fields.is_set("off") { String::new() } else { fields.get("directory").to_owned() };
-            let asked = SetAcmeRequest {
-                directory,
-                email: fields.get("email").to_owned(),
-                terms_agreed: fields.is_set("terms"),
-                root: fields.get("root").to_owned(),
-            };
-            Operations::set_acme(&desk, caller, asked).await?;
-        }
-        "remove" => drop(Operations::remove_domain(&desk, caller, RemoveDomainRequest { name }).await?),
-        "verify" => {
-            let found =
-                Operations::verify_domain(&desk, caller, VerifyDomainRequest { name, port: 0 }).await?;
-            let missed = found.reached.iter().find(|reached| !reached.here);
-            let why = missed.map(|reached| format!("{}: {}", reached.address, reached.problem));
-            if let Some(why) = Some(found.unresolved).filter(|why| !why.is_empty()).or(why) {
-                return Err(Sorry(Status::failed_precondition(why)));
-            }
-        }
-        other => return nothing(other),
-    }
-    Ok(Redirect::to("/domains").into_response())
-}
+/// There was nothing to change.
+const SAME: &str = "same";
+/// What is said where it is not known of what.
+const SO_ALREADY: &str = "It is so already: nothing was changed.";
 
-pub(super) async fn notifications(visitor: Visitor) -> Page {
-    let desk = &visitor.desk;
-    let asked = ListNotificationsRequest {};
-    let listed = Operations::list_notifications(desk, visitor.caller.clone(), asked).await?;
-    let frame = Frame::new(&visitor, "/notifications").await;
-    show(&Notifications { frame, notifications: listed.notifications })
-}
-
-pub(super) async fn change_notifications(
-    State(desk): State<Desk>,
-    Path(action): Path<String>,
-    posted: Posted,
-) -> Page {
-    let Posted { visitor, fields } = posted;
-    let (caller, name) = (visitor.caller.clone(), fields.get("name").to_owned());
-    match action.as_str() {
-        "add" => {
-            let made = Operations::add_notification(&desk, caller, channel(&fields)?).await?;
-            if !made.signing_secret.is_empty() {
-                let frame = Frame::new(&visitor, "/notifications").await;
-                let what = "The secret with which this webhook is signed";
-                return show(&Once { frame, what, secret: &made.signing_secret, back: "/notifications" });
-            }
-        }
-        "test" => {
-            let told = Operations::test_notification(&desk, caller, TestNotificationRequest { name }).await?;
-            if !told.delivered {
-                return Err(Sorry(Status::failed_precondition(told.failure)));
-            }
-        }
-        "remove" => {
-            Operations::remove_notification(&desk, caller, RemoveNotificationRequest { name }).await?;
-        }
-        other => return nothing(other),
-    }
-    Ok(Redirect::to("/notifications").into_response())
-}
-
-fn channel(fields: &Fields) -> Result<AddNotificationRequest, Sorry> {
-    let text = |name: &str| fields.get(name).to_owned();
-    let receiver = match fields.get("type") {
-        "slack" => Receiver::Slack(SlackReceiver { url: text("url"), channel: text("channel") }),
-        "webhook" => Receiver::Webhook(WebhookReceiver { url: text("url"), signing_secret: String::new() }),
-        "email" => {
-            let port = match fields.get("port") {
-                "" => 0,
-                port => port.parse().map_err(|_| Status::invalid_argument(format!("{port:?} is no port")))?,
-            };
-            Receiver::Email(EmailReceiver {
-                host: text("host"),
-                port,
-                security: String::new(),
-                user: text("user"),
-                password: fields.exact("password").to_owned(),
-                from: text("from"),
-                to: fields.many("to").collect(),
-            })
-        }
-        other => return Err(Sorry(Status::invalid_argument(format!("there is no type {other:?}")))),
-    };
-    Ok(AddNotificationRequest {
-        name: text("name"),
-        receiver: Some(receiver),
-        projects: fields.many("projects").collect(),
-        topics: fields.many("topics").collect(),
-        allow_private: fields.is_set("allow_private"),
-        root: String::new(),
-    })
-}
-
-pub(super) async fn access(State(desk): State<Desk>, visitor: Visitor) -> Page {
-    let people = Operations::list_people(&desk, visitor.caller.clone(), ListPeopleRequest {}).await?.people;
-    let tokens = Operations::list_tokens(&desk, visitor.caller.clone(), ListTokensRequest {}).await?.tokens;
-    show(&Access { frame: Frame::new(&visitor, "/access").await, people, tokens })
-}
-
-pub(super) async fn change_access(
-    State(desk): State<Desk>,
-    Path(action): Path<String>,
-    posted: Posted,
-) -> Page {
-    let Posted { visitor, fields } = posted;
-    let (caller, name) = (visitor.caller.clone(), fields.get("name").to_owned());
-    let shown_once = match action.as_str() {
-        "add-person" => {
-            let asked = AddPersonRequest { name, grant: Some(grant(&fields)?), ttl_ms: 0 };
-            (
-                "The code with which they set a password",
-                Operations::add_person(&desk, caller, asked).await?.code,
-            )
-        }
-        "set-person" => {
-            let disabled =
-                if fields.is_set("disable") { Some(true) } else { fields.is_set("enable").then_some(false) };
-            let asked = SetPersonRequest {
-                person: name,
-                grant: None,
-                disabled,
-                reset: fields.is_set("reset"),
-                ttl_ms: 0,
-            };
-            (
-                "The code with which they set a password",
-                Operations::set_person(&desk, caller, asked).await?.code,
-            )
-        }
-        "remove-person" => {
-            Operations::remove_person(&desk, caller, RemovePersonRequest { person: name }).await?;
-            ("", String::new())
-        }
-        "create-token" => {
-            let Grant { role, projects } = grant(&fields)?;
-            let ttl_ms = days(fields.get("days"))?.saturating_mul(24 * 60 * 60 * 1_000);
-            let asked = CreateTokenRequest { name, role, projects, ttl_ms };
-            ("The token", Operations::create_token(&desk, caller, asked).await?.token)
-        }
-        "revoke-token" => {
-            Operations::revoke_token(&desk, caller, RevokeTokenRequest { token: name }).await?;
-            ("", String::new())
-        }
-        other => return nothing(other),
-    };
-    match shown_once {
-        (_, secret) if secret.is_empty() => Ok(Redirect::to("/access").into_response()),
-        (what, secret) => {
-            let frame = Frame::new(&visitor, "/access").await;
-            show(&Once { frame, what, secret: &secret, back: "/access" })
-        }
-    }
-}
-
-/// Nothing for ever.
-fn days(text: &str) -> Result<u64, Status> {
-    match (text, text.parse()) {
-        ("", _) => Ok(0),
-        (_, Ok(days)) if days > 0 => Ok(days),
-        _ => {
-            Err(Status::invalid_argument(format!("{text:?} is no number of days; leave it empty for no end")))
-        }
-    }
-}
-
-/// A role for everything, or for the projects that are named.
-fn grant(fields: &Fields) -> Result<Grant, Status> {
-    let (role, text) = (fields.get("role").to_owned(), fields.get("projects"));
-    if text.is_empty() {
-        return Ok(Grant { role, projects: BTreeMap::new() });
-    }
-    let projects: BTreeMap<_, _> = fields.many("projects").map(|name| (name, role.clone())).collect();
-    if projects.is_empty() {
-        return Err(Status::invalid_argument(format!("{text:?} names no project; leave it empty for all")));
-    }
-    Ok(Grant { role: String::new(), projects })
-}
-
-pub(super) async fn audit(State(desk): State<Desk>, visitor: Visitor) -> Page {
-    let asked = ListAuditRequest { limit: 200, ..ListAuditRequest::default() };
-    let mut entries = Operations::list_audit(&desk, visitor.caller.clone(), asked).await?.entries;
-    entries.reverse();
-    show(&Audit { frame: Frame::new(&visitor, "/audit").await, entries })
+/// Leads back to a page, which says what came of a form.
+fn back(at: &str, came: &str, of: &str) -> Page {
+    let query = serde_urlencoded::to_string([("came", came), ("of", of)]);
+    let query = query.map_err(|why| Status::internal(why.to_string()))?;
+    Ok(Redirect::to(&format!("{at}?{query}")).into_response())
 }
 
 fn nothing(action: &str) -> Page {
     Err(Sorry(Status::not_found(format!("there is no button {action:?}"))))
+}
+
+/// A port; 0 where none was typed.
+fn port(typed: &str) -> Result<u32, Status> {
+    match typed {
+        "" => Ok(0),
+        typed => typed.parse().map_err(|_| Status::invalid_argument(format!("{typed:?} is no port"))),
+    }
+}
+
+/// What a field has in PEM, as a file has it: browsers send every end of a line as two characters.
+fn pem(fields: &Fields, name: &str) -> String {
+    match fields.get(name) {
+        "" => String::new(),
+        text => text.replace("\r\n", "\n") + "\n",
+    }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use temps_core::model::{Share, percent};
 use temps_core::text;
-use temps_wire::proto::{Deployment, Grant, Instance, Notification, ReleaseMetrics, Token};
+use temps_wire::proto::{Deployment, Instance, Notification, ReleaseMetrics};
 
 /// The tone of a phase or a state: what colour its tag has, and which shape.
 pub(super) fn tone(word: &str) -> &'static str {
@@ -73,11 +73,6 @@ pub(super) fn date_and_clock(wall_ms: &u64) -> String {
     written(*wall_ms, "%Y-%m-%d %H:%M:%S")
 }
 
-/// A day, by UTC.
-pub(super) fn date(wall_ms: &u64) -> String {
-    written(*wall_ms, "%Y-%m-%d")
-}
-
 fn written(wall_ms: u64, format: &str) -> String {
     let at = i64::try_from(wall_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     at.map_or_else(|| "–".to_owned(), |at| at.strftime(format).to_string())
@@ -93,26 +88,7 @@ pub(super) fn rate(r: &ReleaseMetrics) -> String {
     percent(Share { count: failed(r), of: r.requests }.rate())
 }
 
-/// What somebody may do.
-pub(super) fn grant(grant: Option<&Grant>) -> String {
-    let Some(grant) = grant else { return "nothing".to_owned() };
-    if !grant.role.is_empty() {
-        return grant.role.clone();
-    }
-    let each: Vec<_> = grant.projects.iter().map(|(project, role)| format!("{role} of {project}")).collect();
-    if each.is_empty() { "nothing".to_owned() } else { each.join(", ") }
-}
-
 /// How somebody is told: `type` is no name in templates.
 pub(super) fn by(notification: &Notification) -> &str {
     &notification.r#type
-}
-
-/// Until when a token is valid.
-pub(super) fn ends(token: &Token) -> String {
-    match token.expires_in_ms {
-        None => "never".to_owned(),
-        Some(0) => "has ended".to_owned(),
-        Some(ms) => format!("in {}", text::duration(ms)),
-    }
 }

@@ -59,6 +59,7 @@ pub(super) async fn run(desk: &mut Desk, args: Audit) -> Result<Code, Failure> {
         since_ms: args.since.map_or(0, |_| timeline::now_ms().saturating_sub(since)),
         limit: args.limit,
         after: None,
+        before: None,
     };
     let entries = list(&desk.client()?, request).await?.entries;
     if desk.screen.is_json() {

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use temps_wire::client::Api;
 use temps_wire::proto::{
-    AddDomainRequest, Certificate, Domain, ListDomainsRequest, ListDomainsResponse, RemoveDomainRequest,
+    AddDomainRequest, Domain, ListDomainsRequest, ListDomainsResponse, RemoveDomainRequest,
     VerifyDomainRequest, VerifyDomainResponse,
 };
+use temps_wire::told;
 
 use super::Desk;
 use crate::exit::{Code, Failure};
 use crate::json::{text, time};
 use crate::screen::{Table, escape};
 use crate::settings::Target;
-use crate::timeline::timestamp;
 
 /// Words behind `domains`.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -145,43 +145,17 @@ fn table(answer: &ListDomainsResponse) -> String {
             escape(&domain.name),
             escape(&domain.project),
             escape(&domain.environment),
-            origin(domain).to_owned(),
+            escape(told::origin(domain)),
             certificate(domain, answer.acme.is_some()),
         ]);
     }
     table.text()
 }
 
-fn origin(domain: &Domain) -> &str {
-    match domain.origin.as_str() {
-        "release" => "temps.toml",
-        "default" => "every environment has one",
-        other => other,
-    }
-}
-
-fn day(millis: u64) -> String {
-    timestamp(millis).map_or_else(|| "?".to_owned(), |at| at.to_string().chars().take(10).collect())
-}
-
 /// What a person wants to know about the certificate of a name.
 fn certificate(domain: &Domain, ordered: bool) -> String {
-    let order = domain.order.as_ref();
-    let failed = order.filter(|order| !order.failure.is_empty()).map(|order| {
-        let again =
-            order.retry_ms.and_then(timestamp).map_or_else(String::new, |at| format!(", again at {at}"));
-        format!("failed: {}{again}", escape(&order.failure))
-    });
-    let until = |c: &Certificate| format!("{}, until {}", escape(&c.issuer), day(c.not_after_ms));
-    match (&domain.certificate, failed) {
-        (Some(c), Some(failed)) if c.origin == "acme" => format!("{} (renewal {failed})", until(c)),
-        (Some(c), _) if c.origin == "uploaded" => format!("{} (yours)", until(c)),
-        (Some(c), _) => until(c),
-        (None, Some(failed)) => failed,
-        (None, None) if !domain.certifiable => "none can be ordered for such a name".to_owned(),
-        (None, None) if order.is_some() || ordered => "being ordered".to_owned(),
-        (None, None) => "none; see `temps cluster acme`".to_owned(),
-    }
+    let none = || "none; see `temps cluster acme`".to_owned();
+    told::certificate(domain, ordered).map_or_else(none, |text| escape(&text))
 }
 
 async fn remove(desk: &mut Desk, name: String) -> Result<Code, Failure> {
@@ -206,7 +180,7 @@ async fn verify(desk: &mut Desk, name: String, port: u16) -> Result<Code, Failur
         async move { api.verify_domain(request).await }
     };
     let answer = desk.client()?.call(call).await?;
-    let good = !answer.reached.is_empty() && answer.reached.iter().all(|reached| reached.here);
+    let good = told::leads_here(&answer);
     if desk.screen.is_json() {
         let reached: Vec<_> = answer
             .reached
@@ -240,8 +214,7 @@ fn verdict(answer: &VerifyDomainResponse) -> String {
         lines.push("  add a record A or AAAA for each of your machines where the name is managed".to_owned());
     }
     for reached in &answer.reached {
-        let found = if reached.here { "a node of this cluster".to_owned() } else { escape(&reached.problem) };
-        lines.push(format!("  {}: {found}", escape(&reached.address)));
+        lines.push(format!("  {}: {}", escape(&reached.address), escape(told::found(reached))));
     }
     lines.push(if answer.ordered_again {
         "  certificate: ordered again now".to_owned()
@@ -279,48 +252,4 @@ fn shape(domain: &Domain) -> Value {
         "order": order,
         "certifiable": domain.certifiable,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use temps_wire::proto::{Certificate, CertificateOrder, Domain};
-
-    use super::certificate;
-
-    #[test]
-    fn a_certificate_is_told_as_it_stands() {
-        let plain = Domain { certifiable: true, ..Domain::default() };
-        let ordered = |failure: &str| CertificateOrder {
-            attempts: 1,
-            failure: failure.to_owned(),
-            retry_ms: (!failure.is_empty()).then_some(1_800_000_000_000),
-        };
-        let of = |origin: &str| Certificate {
-            issuer: "Let's Encrypt R11".to_owned(),
-            origin: origin.to_owned(),
-            not_after_ms: 1_800_000_000_000,
-            ..Certificate::default()
-        };
-        let with = |certificate: Option<Certificate>, order: Option<CertificateOrder>| Domain {
-            certificate,
-            order,
-            ..plain.clone()
-        };
-        for (domain, acme, told) in [
-            (plain.clone(), false, "none; see `temps cluster acme`"),
-            (plain.clone(), true, "being ordered"),
-            (Domain::default(), true, "none can be ordered for such a name"),
-            (with(None, Some(ordered(""))), true, "being ordered"),
-            (with(None, Some(ordered("no A"))), true, "failed: no A, again at 2027-01-15T08:00:00Z"),
-            (with(Some(of("acme")), None), true, "Let's Encrypt R11, until 2027-01-15"),
-            (with(Some(of("uploaded")), None), true, "Let's Encrypt R11, until 2027-01-15 (yours)"),
-            (
-                with(Some(of("acme")), Some(ordered("no A"))),
-                true,
-                "Let's Encrypt R11, until 2027-01-15 (renewal failed: no A, again at 2027-01-15T08:00:00Z)",
-            ),
-        ] {
-            assert_eq!(certificate(&domain, acme), told);
-        }
-    }
 }

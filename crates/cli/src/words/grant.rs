@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use temps_core::text;
-use temps_wire::proto;
+use temps_core::access;
+use temps_wire::{proto, told};
 
-use super::duration;
 use crate::exit::Failure;
 use crate::names;
 use crate::screen::escape;
@@ -88,15 +87,11 @@ impl GrantArgs {
 
 /// `admin`, or `deployer in my-app, viewer in shop`.
 pub(super) fn words(role: &str, projects: &BTreeMap<String, String>) -> String {
-    if projects.is_empty() {
-        return escape(role);
-    }
-    let each = projects.iter().map(|(project, role)| format!("{} in {}", escape(role), escape(project)));
-    each.collect::<Vec<_>>().join(", ")
+    escape(&access::grant(role, projects))
 }
 
 pub(super) fn of(grant: Option<&proto::Grant>) -> String {
-    grant.map(|grant| words(&grant.role, &grant.projects)).unwrap_or_default()
+    escape(&told::grant(grant))
 }
 
 /// The two fields for `--json`: one of them is null or empty.
@@ -107,25 +102,17 @@ pub(super) fn shape(grant: Option<&proto::Grant>) -> (Value, Value) {
 
 /// A duration, also in days: `90d`.
 pub(super) fn days(text: &str) -> Result<Duration, String> {
-    match text.strip_suffix('d').map(str::parse::<u32>) {
-        Some(Ok(days)) if days <= 3_650 => Ok(Duration::from_secs(u64::from(days) * 86_400)),
-        Some(_) => Err("write a number of days up to 3650d, such as 90d".to_owned()),
-        None => duration(text),
-    }
+    access::days(text).map(Duration::from_millis)
 }
 
 /// How long something is still valid: `89d`, `2h`, `expired`.
 pub(super) fn left(millis: u64) -> String {
-    match millis {
-        0 => "expired".to_owned(),
-        millis if millis >= 2 * 86_400_000 => format!("{}d", millis / 86_400_000),
-        millis => text::duration(millis),
-    }
+    access::left(millis)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{GrantArgs, Role, days, left, words};
+    use super::{GrantArgs, Role, words};
 
     fn typed(role: Option<Role>, projects: &[&str]) -> GrantArgs {
         GrantArgs { role, projects: projects.iter().map(|p| (*p).to_owned()).collect() }
@@ -150,16 +137,6 @@ mod tests {
         ] {
             let said = shown(args).unwrap_err();
             assert!(said.contains(why), "{said}");
-        }
-    }
-
-    #[test]
-    fn times_are_told_in_days() {
-        assert_eq!(days("90d").map(|time| time.as_secs()), Ok(7_776_000));
-        assert_eq!(days("12h").map(|time| time.as_secs()), Ok(43_200));
-        assert!(days("d").is_err() && days("4000d").is_err() && days("x").is_err());
-        for (millis, text) in [(0, "expired"), (7_776_000_000, "90d"), (7_200_000, "2h")] {
-            assert_eq!(left(millis), text);
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use temps_core::access::Standing;
 use temps_wire::client::Api;
 use temps_wire::proto::{
     AddPersonRequest, CreateSetupCodeRequest, ListPeopleRequest, Person, PersonCode, RemovePersonRequest,
     SetPersonRequest,
 };
+use temps_wire::told;
 
 use super::Desk;
 use super::grant::{self, GrantArgs, days, left};
@@ -154,12 +156,12 @@ async fn list(desk: &mut Desk) -> Result<Code, Failure> {
 
 /// What keeps somebody from signing in, where something does.
 fn state(person: &Person) -> String {
-    match (person.disabled, person.code_expires_in_ms, person.has_password) {
-        (true, _, _) => "disabled".to_owned(),
-        (false, Some(0), false) => "code expired; see `temps people set --reset-password`".to_owned(),
-        (false, Some(time), false) => format!("sets a password within {}", left(time)),
-        (false, None, false) => "has no password; see `temps people set --reset-password`".to_owned(),
-        (false, _, true) => "active".to_owned(),
+    let standing = told::standing(person);
+    match standing {
+        Standing::CodeExpired | Standing::NoPassword => {
+            format!("{}; see `temps people set --reset-password`", standing.text())
+        }
+        Standing::Disabled | Standing::Active | Standing::HasCode(_) => standing.text(),
     }
 }
 

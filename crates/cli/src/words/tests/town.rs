@@ -430,7 +430,11 @@ impl Temps for Node {
             certifiable: true,
             ..Domain::default()
         });
-        let acme = town.acme.clone().map(|acme| Acme { directory: acme.directory, contact: acme.email });
+        let acme = town.acme.clone().map(|acme| Acme {
+            directory: acme.directory,
+            contact: acme.email,
+            ..Acme::default()
+        });
         Ok(Response::new(ListDomainsResponse { domains: domains.collect(), acme }))
     }
 
