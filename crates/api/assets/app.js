@@ -44,6 +44,9 @@ function isBusy(element) {
   return element.matches("form") ? isTouched(element) : [...element.querySelectorAll("form")].some(isTouched);
 }
 
+// What a form says by itself, but for what each page says anew.
+const fixed = ({ name, value }) => (/^(word|key|was\..*)$/.test(name) ? "" : `${name}=${value} `);
+
 // By what an element is known again, wherever it stands; nothing where its place alone says what it is.
 function keyOf(node) {
   if (node.nodeType !== Node.ELEMENT_NODE) return null;
@@ -51,7 +54,7 @@ function keyOf(node) {
   const word = (selector) => node.querySelector(selector)?.textContent.trim();
   switch (node.nodeName) {
     case "FORM":
-      return `form ${node.getAttribute("action")} ${node.querySelector("input[type=hidden][name=name]")?.value}`;
+      return `form ${node.getAttribute("action")} ${[...node.querySelectorAll("input[type=hidden]")].map(fixed).join("")}`;
     case "SECTION":
     case "DETAILS":
       return `${node.nodeName} ${word("h2, summary")}`;
