@@ -105,13 +105,17 @@ impl<'a> Views<'a> {
 /// One line of a timeline.
 pub(crate) fn event(state: &ClusterState, e: &Event) -> proto::Event {
     let about = e.what.instance();
+    let machine = match e.what {
+        What::NodeLost { node } | What::NodeReturned { node } => Some(node),
+        _ => about.map(|(_, node)| node),
+    };
     proto::Event {
         id: Some(proto::EventId { index: e.id.index, place: e.id.place }),
         wall_ms: e.wall,
         kind: kind(&e.what),
         text: e.what.line_with(&|node| state.node_name(node)),
         instance: about.map(|(instance, _)| instance.to_string()).unwrap_or_default(),
-        node: about.map(|(_, node)| state.node_name(node)).unwrap_or_default(),
+        node: machine.map(|node| state.node_name(node)).unwrap_or_default(),
         deployment: e.deployment.map(|d| d.0),
         attempts: match e.what {
             What::Healthy { attempts, .. } => Some(attempts),
