@@ -8,6 +8,7 @@ pub mod codec;
 mod connect;
 pub mod files;
 pub mod identity;
+pub mod machine;
 pub mod peers;
 pub mod proto;
 pub mod seal;

@@ -1,3 +1,5 @@
+mod machines;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
