@@ -1,3 +1,4 @@
+mod lines;
 mod machines;
 
 use std::time::{Duration, Instant};
