@@ -29,7 +29,9 @@ function localise(page) {
     if (Number.isNaN(at.getTime())) continue;
     const clock = [at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":");
     const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
-    time.textContent = "day" in time.dataset ? `${day} ${clock}` : clock;
+    // A time that may be of another day has its day only then.
+    const isToday = time.dataset.day === "past" && at.toDateString() === new Date().toDateString();
+    time.textContent = "day" in time.dataset && !isToday ? `${day} ${clock}` : clock;
     time.title = time.dateTime;
   }
   const zone = page.querySelector("[data-zone]");

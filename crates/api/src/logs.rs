@@ -88,7 +88,10 @@ async fn so_far(desk: &Desk, state: &ClusterState, wish: &Wish) -> Vec<LogLine> 
     let nodes = wish.of_now(state);
     let mut collected = Vec::new();
     for (node, instances) in nodes {
-        collected.push(given(desk, state, node, Ask { instances, follow: false, tail: wish.tail }));
+        // Where not all fit, those that say much leave room for those that say little.
+        let each = LINES_MAX / u32::try_from(instances.len()).unwrap_or(u32::MAX).clamp(1, LINES_MAX);
+        let tail = wish.tail.min(each);
+        collected.push(given(desk, state, node, Ask { instances, follow: false, tail }));
     }
     let mut lines: Vec<_> = join_all(collected).await.into_iter().flatten().collect();
     lines.sort_by_key(|line| line.wall_ms);

@@ -105,13 +105,17 @@ impl<'a> Views<'a> {
 /// One line of a timeline.
 pub(crate) fn event(state: &ClusterState, e: &Event) -> proto::Event {
     let about = e.what.instance();
+    let machine = match e.what {
+        What::NodeLost { node } | What::NodeReturned { node } => Some(node),
+        _ => about.map(|(_, node)| node),
+    };
     proto::Event {
         id: Some(proto::EventId { index: e.id.index, place: e.id.place }),
         wall_ms: e.wall,
         kind: kind(&e.what),
         text: e.what.line_with(&|node| state.node_name(node)),
         instance: about.map(|(instance, _)| instance.to_string()).unwrap_or_default(),
-        node: about.map(|(_, node)| state.node_name(node)).unwrap_or_default(),
+        node: machine.map(|node| state.node_name(node)).unwrap_or_default(),
         deployment: e.deployment.map(|d| d.0),
         attempts: match e.what {
             What::Healthy { attempts, .. } => Some(attempts),
@@ -190,6 +194,15 @@ pub(crate) fn instance_state(i: &Instance) -> &'static str {
 
 pub(crate) fn node(state: &ClusterState, n: &Node, leader: Option<NodeId>) -> proto::Node {
     proto::Node {
+        leader: leader == Some(n.id),
+        instances: count(state.instances.values().filter(|i| i.node == n.id && i.occupies())),
+        ..machine(n)
+    }
+}
+
+/// A machine by itself: who leads and what runs there is not looked for.
+pub(crate) fn machine(n: &Node) -> proto::Node {
+    proto::Node {
         id: n.id.0,
         name: n.name.clone(),
         status: match n.status {
@@ -197,18 +210,17 @@ pub(crate) fn node(state: &ClusterState, n: &Node, leader: Option<NodeId>) -> pr
             NodeStatus::Lost => "lost",
         }
         .to_owned(),
-        leader: leader == Some(n.id),
         cordoned: n.cordoned,
         draining: n.draining,
         drained: n.drained,
         control: n.control.clone(),
         edge_http: n.edge_http.clone(),
         version: n.version.clone(),
-        instances: count(state.instances.values().filter(|i| i.node == n.id && i.occupies())),
         runtime: n.facts.runtime.map(|runtime| runtime.word().to_owned()).unwrap_or_default(),
         labels: n.facts.labels.clone(),
         free_bytes: n.facts.free,
         trouble: n.facts.trouble.clone().unwrap_or_default(),
+        ..proto::Node::default()
     }
 }
 

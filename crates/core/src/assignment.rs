@@ -204,6 +204,13 @@ pub fn served_everywhere(state: &ClusterState, index: Index) -> bool {
     state.nodes.values().all(|n| n.status == NodeStatus::Lost || n.applied >= index)
 }
 
+/// Live nodes whose edge does not serve yet what somebody waits for.
+#[must_use]
+pub fn trailing(state: &ClusterState) -> BTreeSet<NodeId> {
+    let Some(index) = awaited(state) else { return BTreeSet::new() };
+    state.up().filter(|n| n.applied < index).map(|n| n.id).collect()
+}
+
 /// The newest index that somebody waits for: an instance to be served, or to be withdrawn,
 /// everywhere, or a challenge to be answered.
 fn awaited(state: &ClusterState) -> Option<Index> {

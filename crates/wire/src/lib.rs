@@ -10,6 +10,7 @@ mod connect;
 pub mod failure;
 pub mod files;
 pub mod identity;
+pub mod machine;
 pub mod peers;
 pub mod proto;
 pub mod seal;

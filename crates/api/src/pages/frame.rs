@@ -1,11 +1,14 @@
 //! What is around every page: where one can go, and how the cluster is.
 
+use temps_core::assignment::trailing;
 use temps_core::model::{ClusterState, Grant, Node, NodeStatus, Role};
-use temps_core::text;
 use temps_ledger::wall;
+use temps_wire::machine;
 
+use super::machines;
 use super::visitor::Visitor;
 use crate::desk::Desk;
+use crate::views;
 
 /// Pages, and whether it takes a role for everything to see them.
 const PAGES: [(&str, &str, Option<Role>); 7] = [
@@ -38,7 +41,7 @@ pub(super) struct Frame {
     pub(super) shown: u64,
     /// The forms of this page, each of which is sent once.
     pub(super) key: String,
-    /// How many entries of the log this node had not applied yet when it was asked.
+    /// How many entries of the log this node had not applied yet when it was asked. Of other nodes it is not known.
     pub(super) behind: u64,
     /// What about certificates needs a look; empty where nothing does.
     pub(super) certificates: String,
@@ -52,8 +55,11 @@ pub(super) struct Frame {
 pub(super) struct Tag {
     pub(super) name: String,
     pub(super) leads: bool,
-    pub(super) word: &'static str,
+    /// What is to be said of it; empty where it simply takes part.
+    pub(super) word: String,
     pub(super) tone: &'static str,
+    /// Its edge does not serve yet what a deployment or a certificate waits for.
+    pub(super) trails: bool,
     /// Space left on its fullest disk; empty where it is not known.
     pub(super) free: String,
 }
@@ -68,7 +74,12 @@ impl Frame {
         let grant = visitor.caller.grant.clone();
         let sees_all = grant.everywhere().is_some();
         let leads = |node: &Node| sees_all && leadership.leader == Some(node.id);
-        let nodes = state.nodes.values().map(|node| tag(node, leads(node), sees_all)).collect();
+        let trailing = trailing(&state);
+        let tag = |node: &Node| {
+            let shown = Tag { leads: leads(node), trails: trailing.contains(&node.id), ..Tag::of(node) };
+            if sees_all { shown } else { shown.for_strangers(node.status) }
+        };
+        let nodes = state.nodes.values().map(tag).collect();
         let doors: Vec<_> = others(desk, &state).map(|node| (node.name.clone(), origin(node))).collect();
         let origins: Vec<&str> = doors.iter().map(|(_, origin)| origin.as_str()).collect();
         Self {
@@ -126,19 +137,31 @@ impl Frame {
     }
 }
 
-/// Whoever sees projects alone is told whether a node is up.
-fn tag(node: &Node, leads: bool, sees_all: bool) -> Tag {
-    let (word, tone) = match node.status {
-        NodeStatus::Lost => ("lost", "bad"),
-        NodeStatus::Up if !sees_all => ("", "good"),
-        NodeStatus::Up if node.facts.trouble.is_some() => ("in trouble", "busy"),
-        NodeStatus::Up if node.drained => ("drained", ""),
-        NodeStatus::Up if node.draining => ("draining", "busy"),
-        NodeStatus::Up if node.cordoned => ("cordoned", ""),
-        NodeStatus::Up => ("", "good"),
-    };
-    let free = node.facts.free.filter(|_| sees_all).map(text::bytes).unwrap_or_default();
-    Tag { name: node.name.clone(), leads, word, tone, free }
+impl Tag {
+    fn of(node: &Node) -> Self {
+        let shown = views::machine(node);
+        let lost = match node.status {
+            NodeStatus::Lost => Some("lost"),
+            NodeStatus::Up => None,
+        };
+        Self {
+            word: lost.into_iter().chain(machine::marks(&shown)).collect::<Vec<_>>().join(", "),
+            tone: machines::tone(&shown),
+            free: machine::free(&shown),
+            name: shown.name,
+            leads: false,
+            trails: false,
+        }
+    }
+
+    /// Whoever sees projects alone is told whether a node is up.
+    fn for_strangers(self, status: NodeStatus) -> Self {
+        let (word, tone) = match status {
+            NodeStatus::Lost => ("lost".to_owned(), "bad"),
+            NodeStatus::Up => (String::new(), "good"),
+        };
+        Self { name: self.name, word, tone, leads: false, trails: false, free: String::new() }
+    }
 }
 
 fn certificates(state: &ClusterState) -> String {

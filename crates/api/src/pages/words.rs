@@ -73,6 +73,11 @@ pub(super) fn date_and_clock(wall_ms: &u64) -> String {
     written(*wall_ms, "%Y-%m-%d %H:%M:%S")
 }
 
+/// A day, by UTC.
+pub(super) fn date(wall_ms: &u64) -> String {
+    written(*wall_ms, "%Y-%m-%d")
+}
+
 fn written(wall_ms: u64, format: &str) -> String {
     let at = i64::try_from(wall_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     at.map_or_else(|| "–".to_owned(), |at| at.strftime(format).to_string())

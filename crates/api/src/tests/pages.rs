@@ -1,4 +1,6 @@
+mod lines;
 mod lists;
+mod machines;
 
 use std::time::{Duration, Instant};
 

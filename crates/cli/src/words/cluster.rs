@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use temps_wire::client::Api;
+use temps_wire::machine;
 use temps_wire::proto::{
     ClusterStatusRequest, ClusterStatusResponse, CreateJoinTokenRequest, ListDomainsRequest, SetAcmeRequest,
 };
@@ -118,9 +119,7 @@ async fn token(desk: &mut Desk, ttl: Duration, uses: u32) -> Result<Code, Failur
     if desk.screen.is_json() {
         desk.screen.object(&json!({ "token": token, "ttl_ms": ttl_ms, "uses": uses }))?;
     } else {
-        let machines = if uses == 1 { "one machine".to_owned() } else { format!("{uses} machines") };
-        let time = temps_core::text::duration(ttl_ms);
-        desk.screen.note(&format!("Lets {machines} join within {time}; it is shown only now."));
+        desk.screen.note(&format!("{}; it is shown only now.", machine::admits(ttl_ms, uses)));
         desk.screen.say(&escape(&token))?;
     }
     Ok(Code::Live)

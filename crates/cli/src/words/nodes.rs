@@ -4,8 +4,8 @@ mod drain;
 mod remove;
 
 use serde_json::json;
-use temps_core::text;
 use temps_wire::client::{Api, Client};
+use temps_wire::machine::{self, free, labels, role, status};
 use temps_wire::proto::{CordonNodeRequest, GetNodeRequest, ListNodesRequest, Node, UncordonNodeRequest};
 
 use super::Desk;
@@ -99,7 +99,8 @@ async fn show(desk: &mut Desk, node: u64) -> Result<Code, Failure> {
     }
     desk.screen.say(&facts(&detail.node.clone().unwrap_or_default()))?;
     for left in &detail.left {
-        desk.screen.say(&format!("  Left      {}: {}", drain::called(left), escape(&left.why)))?;
+        let what = escape(&machine::left(left));
+        desk.screen.say(&format!("  Left      {what}: {}", escape(&left.why)))?;
     }
     let (zone, paint) = (desk.screen.look.zone.clone(), desk.screen.look.out);
     for event in &detail.events {
@@ -189,51 +190,9 @@ pub(super) fn table(nodes: &[Node]) -> String {
 }
 
 fn facts(n: &Node) -> String {
-    let rows = [
-        ("Number", format!("n{}", n.id)),
-        ("Status", status(n)),
-        ("Role", role(n).to_owned()),
-        ("Runtime", n.runtime.clone()),
-        ("Instances", n.instances.to_string()),
-        ("Free", free(n)),
-        ("Labels", labels(n)),
-        ("Trouble", n.trouble.clone()),
-        ("Endpoint", n.control.clone()),
-        ("Edge", n.edge_http.clone()),
-        ("Version", n.version.clone()),
-    ];
-    let shown = rows.iter().filter(|(_, value)| !value.is_empty());
-    let lines = shown.map(|(name, value)| format!("  {name:<9} {}", escape(value)));
+    let facts = machine::facts(n);
+    let lines = facts.iter().map(|(name, value)| format!("  {name:<9} {}", escape(value)));
     std::iter::once(escape(&n.name)).chain(lines).collect::<Vec<_>>().join("\n")
-}
-
-pub(super) fn status(n: &Node) -> String {
-    let mut words = vec![n.status.as_str()];
-    match (n.drained, n.draining, n.cordoned) {
-        (true, _, _) => words.push("drained"),
-        (false, true, _) => words.push("draining"),
-        (false, false, true) => words.push("cordoned"),
-        (false, false, false) => {}
-    }
-    if !n.trouble.is_empty() {
-        words.push("trouble");
-    }
-    words.join(", ")
-}
-
-fn role(n: &Node) -> &'static str {
-    if n.leader { "leader" } else { "" }
-}
-
-fn free(n: &Node) -> String {
-    n.free_bytes.map(text::bytes).unwrap_or_default()
-}
-
-/// In one order on every call.
-fn labels(n: &Node) -> String {
-    let mut all: Vec<String> = n.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    all.sort();
-    all.join(",")
 }
 
 #[cfg(test)]

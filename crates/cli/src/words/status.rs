@@ -1,9 +1,10 @@
 //! What runs and where.
 
 use serde_json::json;
+use temps_wire::machine;
 use temps_wire::proto::{EnvironmentStatus, Node, StatusRequest};
 
-use super::{Desk, nodes};
+use super::Desk;
 use crate::exit::{Code, Failure};
 use crate::screen::{Table, escape};
 use crate::settings::Target;
@@ -50,7 +51,7 @@ pub(super) async fn run(desk: &mut Desk, args: Status) -> Result<Code, Failure> 
 /// A machine that does not simply take part.
 fn node(n: &Node) -> String {
     let noun = if n.instances == 1 { "instance" } else { "instances" };
-    format!("node {} is {} ({} {noun})", escape(&n.name), nodes::status(n), n.instances)
+    format!("node {} is {} ({} {noun})", escape(&n.name), machine::status(n), n.instances)
 }
 
 /// One environment.

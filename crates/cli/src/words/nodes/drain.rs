@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use temps_core::text;
 use temps_wire::client::Client;
+use temps_wire::machine;
 use temps_wire::proto::{DrainNodeRequest, GetNodeRequest, LeftOnNode, Node, NodeDetail};
 use tokio::time::{Instant, sleep};
 
@@ -139,13 +140,8 @@ impl Told {
 }
 
 /// `i2 (web of shop, production)`.
-pub(super) fn called(left: &LeftOnNode) -> String {
-    let of = format!("{}, {}", escape(&left.project), escape(&left.environment));
-    match (left.instance.as_str(), left.state.as_str()) {
-        ("", "building") => format!("build ({of})"),
-        ("", _) => format!("copy ({of})"),
-        (instance, _) => format!("{} ({} of {of})", escape(instance), escape(&left.process)),
-    }
+fn called(left: &LeftOnNode) -> String {
+    escape(&machine::left(left))
 }
 
 fn go_on(failure: Failure, name: &str) -> Failure {

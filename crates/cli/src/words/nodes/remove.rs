@@ -1,6 +1,7 @@
 //! Removing a machine for good.
 
 use serde_json::json;
+use temps_wire::machine;
 use temps_wire::proto::{Node, RemoveNodeRequest};
 
 use super::super::Desk;
@@ -17,7 +18,7 @@ pub(super) async fn remove(
     let agreed = desk.settings.agreed(consent);
     let client = desk.client()?;
     let name = escape(&node.name);
-    desk.screen.confirm(&question(&name, node.status == "lost", force), agreed)?;
+    desk.screen.confirm(&question(node, force), agreed)?;
     let request = RemoveNodeRequest { node: node.id, force };
     let changed = client.call(|mut api| async move { api.remove_node(request).await }).await?;
     if desk.screen.is_json() {
@@ -29,21 +30,23 @@ pub(super) async fn remove(
     Ok(Code::Live)
 }
 
-fn question(name: &str, lost: bool, force: bool) -> String {
-    let returns = if lost { " Should it come back, what it runs ends." } else { "" };
-    let data = if force { " Data that only it has is lost to the cluster." } else { "" };
-    format!("Remove {name} from the cluster for good?{returns}{data}")
+fn question(node: &Node, force: bool) -> String {
+    let data = if force { machine::FORCED } else { "" };
+    format!("{}{data}", escape(&machine::removal(node)))
 }
 
 #[cfg(test)]
 mod tests {
+    use temps_wire::proto::Node;
+
     use super::question;
 
     #[test]
     fn the_question_says_what_it_means() {
-        assert_eq!(question("n2", false, false), "Remove n2 from the cluster for good?");
+        let node = Node { name: "n2".to_owned(), status: "up".to_owned(), ..Node::default() };
+        assert_eq!(question(&node, false), "Remove n2 from the cluster for good?");
         assert_eq!(
-            question("n2", true, true),
+            question(&Node { status: "lost".to_owned(), ..node }, true),
             "Remove n2 from the cluster for good? Should it come back, what it runs ends. Data that only it has is lost \
              to the cluster."
         );

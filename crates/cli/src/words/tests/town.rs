@@ -60,9 +60,8 @@ pub(super) async fn start(nodes: usize) -> Running {
         endpoints.push(listener.local_addr().unwrap().to_string());
         let routes = Routes::new(TempsServer::new(Node(Arc::clone(&town))));
         let identity = identity.clone();
-        tokio::spawn(async move {
-            serve(listener, &identity, Arc::default(), routes, std::future::pending()).await
-        });
+        let end = std::future::pending();
+        tokio::spawn(async move { serve(listener, &identity, Arc::default(), routes, end).await });
     }
     Running { town, endpoints, token }
 }
@@ -430,11 +429,8 @@ impl Temps for Node {
             certifiable: true,
             ..Domain::default()
         });
-        let acme = town.acme.clone().map(|acme| Acme {
-            directory: acme.directory,
-            contact: acme.email,
-            ..Acme::default()
-        });
+        let acme = town.acme.clone().map(|a| (a.directory, a.email));
+        let acme = acme.map(|(directory, contact)| Acme { directory, contact, ..Acme::default() });
         Ok(Response::new(ListDomainsResponse { domains: domains.collect(), acme }))
     }
 
