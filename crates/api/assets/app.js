@@ -126,11 +126,14 @@ function removed(node) {
   return next;
 }
 
+// Whether the newest line of a log is in view.
+const isAtEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+
 // Whoever reads further up in a log, marks something to copy it, or has asked for it, is not disturbed.
 function isHeld() {
   const log = main.querySelector(".lines");
   const isMarking = !getSelection().isCollapsed && main.contains(getSelection().anchorNode);
-  return held || isMarking || (log && log.scrollHeight - log.scrollTop - log.clientHeight >= 40);
+  return held || isMarking || (log && !isAtEnd(log));
 }
 
 async function refresh() {
@@ -148,7 +151,7 @@ async function refresh() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     localise(page);
     const log = main.querySelector(".lines");
-    const atEnd = log && log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    const atEnd = log && isAtEnd(log);
     if (!isHeld()) become(main, page.querySelector("main"));
     become(strip, page.querySelector(".strip"));
     if (atEnd) log.scrollTop = log.scrollHeight;
@@ -233,8 +236,8 @@ document.addEventListener("submit", (event) => {
   if (button?.name !== "ask") return;
   if (confirm(`${button.value}?`)) {
     button.removeAttribute("name");
-    const asked = () => (button.name = "ask");
-    setTimeout(asked);
+    // The form has been read by then; the next press asks again.
+    setTimeout(() => (button.name = "ask"));
   } else {
     event.preventDefault();
   }

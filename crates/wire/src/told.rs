@@ -3,11 +3,15 @@
 //! What somebody wrote is in these texts as it was written; whoever shows them escapes it.
 
 use temps_core::access::{self, Standing};
+use temps_core::model::Share;
 use temps_core::text::duration;
 use time::OffsetDateTime;
 
 use crate::proto::notification::Told;
-use crate::proto::{Certificate, Domain, Grant, Notification, Person, Reached, VerifyDomainResponse};
+use crate::proto::{
+    Certificate, Domain, Grant, HistoryTraffic, Instance, Notification, Person, Reached, ReleaseMetrics,
+    VerifyDomainResponse,
+};
 
 /// What is allowed; nothing where nothing is.
 #[must_use]
@@ -22,6 +26,24 @@ pub fn standing(person: &Person) -> Standing {
         true => Standing::Disabled,
         false => Standing::of(person.code_expires_in_ms, person.has_password),
     }
+}
+
+/// How an instance ended, or else what its last health check brought.
+#[must_use]
+pub fn last(instance: &Instance) -> &str {
+    if instance.exit.is_empty() { &instance.last_check } else { &instance.exit }
+}
+
+/// Requests of a release that failed, whatever failed them, of all that it got.
+#[must_use]
+pub fn failed(r: &ReleaseMetrics) -> Share {
+    Share { count: r.app_errors.saturating_add(r.refused).saturating_add(r.reset), of: r.requests }
+}
+
+/// Requests that failed, whatever failed them: those of releases, and those that reached none.
+#[must_use]
+pub fn failed_in_all(t: &HistoryTraffic) -> u64 {
+    [t.app_errors, t.refused, t.reset, t.cut, t.shed].iter().fold(0, |sum, n| sum.saturating_add(*n))
 }
 
 /// Where an environment has a name from.

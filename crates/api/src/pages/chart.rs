@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use temps_core::text;
 use temps_wire::proto::{GetHistoryResponse, HistoryMarker, HistoryPoint, HistoryTraffic, ReleaseMetrics};
+use temps_wire::told::failed_in_all;
 
 const WIDTH: u64 = 880;
 const HEIGHT: u64 = 150;
@@ -174,7 +175,7 @@ impl Chart {
                 Unit::EachSecond,
                 vec![
                     ("requests".to_owned(), "new", traffic(|t| t.requests)),
-                    ("failed".to_owned(), "failed", traffic(failed)),
+                    ("failed".to_owned(), "failed", traffic(failed_in_all)),
                 ],
             ),
             Self::new(
@@ -269,11 +270,6 @@ fn of_release(point: &HistoryPoint, id: u64) -> Option<&ReleaseMetrics> {
 
 fn each_second(n: u64, point: &HistoryPoint) -> u64 {
     n.saturating_mul(SCALE) / point.seconds.max(1)
-}
-
-/// What clients did not get as they should.
-pub(super) fn failed(t: &HistoryTraffic) -> u64 {
-    [t.app_errors, t.refused, t.reset, t.cut, t.shed].iter().fold(0, |sum, n| sum.saturating_add(*n))
 }
 
 #[cfg(test)]

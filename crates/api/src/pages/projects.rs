@@ -12,9 +12,10 @@ use temps_wire::proto::{
     ListProjectsRequest, ListVariablesRequest, Maintenance, RollbackRequest, ScaleRequest,
     SetMaintenanceRequest, SetSettingsRequest, SetVariablesRequest, StatusRequest,
 };
+use temps_wire::told::failed_in_all;
 use tonic::{Code, Status};
 
-use super::chart::{self, Chart};
+use super::chart::Chart;
 use super::deployments::told;
 use super::frame::Frame;
 use super::visitor::{Fields, Posted, Visitor};
@@ -80,10 +81,6 @@ pub(super) struct Wish {
 impl One {
     fn spans(&self) -> impl Iterator<Item = (u64, &'static str, bool)> {
         SPANS.into_iter().map(|(span, name)| (span, name, span == self.span))
-    }
-
-    fn failed(&self) -> u64 {
-        chart::failed(&self.total)
     }
 
     /// Whether there may be older deployments.

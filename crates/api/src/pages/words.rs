@@ -1,9 +1,10 @@
 //! How pages say numbers and states: as the CLI does.
 
 use jiff::Timestamp;
-use temps_core::model::{Share, percent};
+use temps_core::model::percent;
 use temps_core::text;
-use temps_wire::proto::{Deployment, Instance, Notification, ReleaseMetrics};
+use temps_wire::proto::{Deployment, Notification, ReleaseMetrics};
+pub(super) use temps_wire::told::{failed, last};
 
 /// The tone of a phase or a state: what colour its tag has, and which shape.
 pub(super) fn tone(word: &str) -> &'static str {
@@ -25,11 +26,6 @@ pub(super) fn plain(word: &str) -> String {
 pub(super) fn stands(d: &Deployment) -> String {
     let paused = if d.paused.is_empty() { "" } else { ", paused" };
     format!("{}{paused}", plain(&d.phase))
-}
-
-/// How an instance ended, or else what its last health check brought.
-pub(super) fn last(i: &Instance) -> &str {
-    if i.exit.is_empty() { &i.last_check } else { &i.exit }
 }
 
 /// The number in an instance's name, by which its page is found.
@@ -83,14 +79,9 @@ fn written(wall_ms: u64, format: &str) -> String {
     at.map_or_else(|| "–".to_owned(), |at| at.strftime(format).to_string())
 }
 
-/// Requests of a release that failed, whatever failed them.
-pub(super) fn failed(r: &ReleaseMetrics) -> u64 {
-    r.app_errors.saturating_add(r.refused).saturating_add(r.reset)
-}
-
-/// The share of them.
+/// The share of requests that failed.
 pub(super) fn rate(r: &ReleaseMetrics) -> String {
-    percent(Share { count: failed(r), of: r.requests }.rate())
+    percent(failed(r).rate())
 }
 
 /// How somebody is told: `type` is no name in templates.

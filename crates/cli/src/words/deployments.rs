@@ -12,6 +12,7 @@ use temps_wire::proto::{
     Accepted, CancelRequest, CoveredSetting, Deployment, DeploymentDetail, ListDeploymentsRequest,
     PauseRequest, PromoteRequest, ResumeRequest, RollbackRequest,
 };
+use temps_wire::told;
 
 use super::{Desk, build_log, deployment_number, duration, metrics, why};
 use crate::exit::{Code, Failure};
@@ -241,7 +242,7 @@ async fn show(desk: &mut Desk, number: u64) -> Result<Code, Failure> {
     if !detail.instances.is_empty() {
         let mut table = Table::new(["INSTANCE", "PROCESS", "NODE", "RELEASE", "STATE", "LAST CHECK"]);
         for i in &detail.instances {
-            let last = if i.exit.is_empty() { i.last_check.clone() } else { i.exit.clone() };
+            let last = told::last(i).to_owned();
             let release = format!("r{}", i.release);
             table.row([i.id.clone(), i.process.clone(), i.node.clone(), release, i.state.clone(), last]);
         }

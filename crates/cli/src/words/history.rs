@@ -9,6 +9,7 @@ use temps_wire::proto::{
     GetHistoryRequest, GetHistoryResponse, HistoryInFlight, HistoryMarker, HistoryOfNode, HistoryPoint,
     HistoryTraffic,
 };
+use temps_wire::told::{failed, failed_in_all};
 
 use super::{Desk, duration, metrics};
 use crate::exit::{Code, Failure};
@@ -140,7 +141,7 @@ fn point(p: &HistoryPoint) -> Value {
 fn traffic(t: &HistoryTraffic) -> Value {
     json!({
         "requests": t.requests,
-        "failed": failed(t),
+        "failed": failed_in_all(t),
         "app_errors": t.app_errors,
         "refused": t.refused,
         "reset": t.reset,
@@ -148,10 +149,6 @@ fn traffic(t: &HistoryTraffic) -> Value {
         "shed": t.shed,
         "platform_caused": t.platform_caused,
     })
-}
-
-fn failed(t: &HistoryTraffic) -> u64 {
-    [t.app_errors, t.refused, t.reset, t.cut, t.shed].iter().fold(0, |sum: u64, n| sum.saturating_add(*n))
 }
 
 fn text_of(whose: &str, h: &GetHistoryResponse, look: &Look) -> String {
@@ -235,8 +232,8 @@ fn rows(h: &GetHistoryResponse, bars: bool, clock: &dyn Fn(u64) -> String) -> (S
 /// What clients got in a step, and the bar of it.
 fn clients(p: &HistoryPoint, most: u64) -> ([String; 3], String) {
     let t = p.traffic.unwrap_or_default();
-    let numbers = [t.requests.to_string(), tenths(rate(p)), failed(&t).to_string()];
-    (numbers, bar(rate(p), most, failed(&t), t.requests))
+    let numbers = [t.requests.to_string(), tenths(rate(p)), failed_in_all(&t).to_string()];
+    (numbers, bar(rate(p), most, failed_in_all(&t), t.requests))
 }
 
 /// Number, served, errors, in flight and percentiles of each release that something reached in a step, or that had an
@@ -252,7 +249,7 @@ fn releases(p: &HistoryPoint) -> Vec<[String; 7]> {
         [
             format!("r{number}"),
             of.requests.to_string(),
-            metrics::failed(&of).count.to_string(),
+            failed(&of).count.to_string(),
             in_flight.map(|of| of.most.to_string()).unwrap_or_default(),
             time(of.p50_ms),
             time(of.p95_ms),

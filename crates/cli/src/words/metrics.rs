@@ -1,9 +1,10 @@
 //! `temps deployments metrics`: what a deployment did to requests.
 
 use serde_json::{Value, json};
-use temps_core::model::{Share, percent};
+use temps_core::model::percent;
 use temps_core::text;
 use temps_wire::proto::{DeploymentMetrics, GetMetricsRequest, MetricsReceipt, ReleaseMetrics};
+use temps_wire::told::failed;
 
 use super::Desk;
 use crate::exit::{Code, Failure};
@@ -70,10 +71,6 @@ fn receipt(r: &MetricsReceipt) -> Value {
         "shed": r.shed,
         "platform_caused": r.platform_caused,
     })
-}
-
-pub(super) fn failed(r: &ReleaseMetrics) -> Share {
-    Share { count: r.app_errors.saturating_add(r.refused).saturating_add(r.reset), of: r.requests }
 }
 
 fn text_of(m: &DeploymentMetrics) -> String {

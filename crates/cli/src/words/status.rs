@@ -3,6 +3,7 @@
 use serde_json::json;
 use temps_wire::machine;
 use temps_wire::proto::{EnvironmentStatus, Node, StatusRequest};
+use temps_wire::told;
 
 use super::Desk;
 use crate::exit::{Code, Failure};
@@ -82,7 +83,7 @@ fn text(e: &EnvironmentStatus) -> String {
     if !e.instances.is_empty() {
         let mut table = Table::new(["INSTANCE", "PROCESS", "NODE", "RELEASE", "STATE", "LAST CHECK"]);
         for i in &e.instances {
-            let last = if i.exit.is_empty() { i.last_check.clone() } else { i.exit.clone() };
+            let last = told::last(i).to_owned();
             let release = format!("r{}", i.release);
             table.row([i.id.clone(), i.process.clone(), i.node.clone(), release, i.state.clone(), last]);
         }
